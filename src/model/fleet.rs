@@ -1,0 +1,161 @@
+//! The instances of one service running one release.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AppName, EnvironmentName, ReleaseNumber, ServiceName, resource_name, short_name};
+
+/// The identity of a fleet: `web-r42`. Every resource of it is named from this, so a repeated create collides with itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FleetKey {
+    /// The service.
+    pub service: ServiceName,
+    /// The release.
+    pub release: ReleaseNumber,
+}
+
+impl FleetKey {
+    /// Name of its Auto Scaling group and of its launch template: `shop-production-web-r42`.
+    pub fn name(&self, app: &AppName, environment: &EnvironmentName) -> String {
+        resource_name(&[app.as_str(), environment.as_str(), self.service.as_str(), &self.release.to_string()])
+    }
+
+    /// Name of its target group, at most 32 characters.
+    pub fn target_group_name(&self, app: &AppName, environment: &EnvironmentName) -> String {
+        short_name(&self.name(app, environment))
+    }
+}
+
+impl fmt::Display for FleetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}-{}", self.service, self.release))
+    }
+}
+
+/// A fleet as observed: each part may be missing, because a deploy may have been killed between any two of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fleet {
+    /// Which.
+    pub key: FleetKey,
+    /// Its Auto Scaling group.
+    pub group: Option<Group>,
+    /// Its target group with the load balancer's verdicts.
+    pub target_group: Option<TargetGroup>,
+    /// Its launch template.
+    pub template: Option<Template>,
+    /// ARN of its test rule (a secret header leads to it), if there is one.
+    pub test_rule: Option<String>,
+}
+
+impl Fleet {
+    /// Instances the load balancer calls healthy.
+    pub fn healthy(&self) -> usize {
+        let targets = self.target_group.iter().flat_map(|group| &group.targets);
+        targets.filter(|target| target.state == TargetState::Healthy).count()
+    }
+
+    /// Instances it should have.
+    pub fn desired(&self) -> u32 {
+        self.group.as_ref().map_or(0, |group| group.desired)
+    }
+}
+
+/// An Auto Scaling group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Name.
+    pub name: String,
+    /// Smallest size.
+    pub min: u32,
+    /// Largest size.
+    pub max: u32,
+    /// Wanted size.
+    pub desired: u32,
+    /// Being deleted.
+    pub deleting: bool,
+    /// Its instances.
+    pub instances: Vec<GroupInstance>,
+}
+
+/// An instance as its group sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupInstance {
+    /// EC2 id.
+    pub id: String,
+    /// `InService`, `Pending`, `Terminating:Wait`, … as Auto Scaling spells them.
+    pub lifecycle: String,
+    /// The group's own opinion of its health.
+    pub healthy: bool,
+}
+
+impl GroupInstance {
+    /// Counts towards the group's size.
+    pub fn in_service(&self) -> bool {
+        self.lifecycle == "InService"
+    }
+}
+
+/// A target group with the load balancer's verdict on each target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetGroup {
+    /// Name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// Targets.
+    pub targets: Vec<TargetHealth>,
+}
+
+/// The load balancer's verdict on one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetHealth {
+    /// EC2 id.
+    pub instance: String,
+    /// The state.
+    pub state: TargetState,
+    /// Its reason code, such as `Target.ResponseCodeMismatch`; empty if healthy.
+    pub reason: String,
+    /// The description for people; empty if none.
+    pub description: String,
+}
+
+/// `TargetHealthStateEnum` (*Elastic Load Balancing API Reference v2*, TargetHealth).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetState {
+    /// Registered, first checks running.
+    Initial,
+    /// Passed; gets visitors if its group has weight.
+    Healthy,
+    /// Failed.
+    Unhealthy,
+    /// Not checked: no rule names the group, or the instance is stopped.
+    Unused,
+    /// Leaving; gets no new requests.
+    Draining,
+    /// No verdict can be had.
+    Unavailable,
+}
+
+impl fmt::Display for TargetState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Initial => "initial",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Unused => "unused",
+            Self::Draining => "draining",
+            Self::Unavailable => "unavailable",
+        })
+    }
+}
+
+/// A launch template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// EC2 id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+}

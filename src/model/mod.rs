@@ -1,0 +1,27 @@
+//! The nouns, as plain values: no I/O, no clock, no SDK, nothing async.
+//!
+//! One word per thing; the words are the ones printed on the screen.
+
+mod duration;
+mod environment;
+mod event;
+mod fleet;
+mod image;
+mod names;
+mod release;
+mod traffic;
+mod world;
+
+pub use duration::Seconds;
+pub use environment::{
+    Builder, Confirm, DeployTiming, Environment, HealthCheck, Listener, LoadBalancer, Repository, Route, Scheme, Service, Source,
+};
+pub use event::{Event, Mark, Outcome};
+pub use fleet::{Fleet, FleetKey, Group, GroupInstance, TargetGroup, TargetHealth, TargetState, Template};
+pub use image::{Image, ImageState, Provenance};
+pub use names::{
+    AppName, EnvironmentName, ImageId, NameError, OperationId, ReleaseNumber, RepositoryName, ServiceName, resource_name, short_name, tag,
+};
+pub use release::{Release, ServiceSpec, Verdict};
+pub use traffic::{Conditions, Rule, RuleAction, RuleKey, Weights};
+pub use world::{Drift, FreezeRecord, Head, LockRecord, LockState, OperationKind, OperationRecord, Records, ReleaseRecord, Serving, World};

@@ -1,0 +1,56 @@
+//! A release: an immutable numbered thing per environment, image + configuration.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{HealthCheck, ImageId, ReleaseNumber, RepositoryName, Seconds, ServiceName};
+
+/// What a release is made of. Everything needed to run it again is in here: config and code go back together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Its number.
+    pub number: ReleaseNumber,
+    /// The image.
+    pub image: ImageId,
+    /// The image's name.
+    pub image_name: String,
+    /// Commit of each repository on the image.
+    pub commits: BTreeMap<RepositoryName, String>,
+    /// Each service with its configuration.
+    pub services: BTreeMap<ServiceName, ServiceSpec>,
+}
+
+/// One service's configuration in a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceSpec {
+    /// The repository whose folder it runs in.
+    pub repository: RepositoryName,
+    /// The command, given to `sh -c`.
+    pub run: String,
+    /// Port for visitors; none for a worker.
+    pub port: Option<u16>,
+    /// Path that answers 200 when well.
+    pub health_path: String,
+    /// Variables of the process.
+    pub variables: BTreeMap<String, String>,
+    /// EC2 instance type.
+    pub instance_type: String,
+    /// How the load balancer checks it.
+    pub health: HealthCheck,
+    /// How long connections may take to end.
+    pub drain: Seconds,
+}
+
+/// What is thought of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Nothing bad known.
+    Good,
+    /// It was rolled back from, or failed: deploying it again needs `--force`.
+    Bad {
+        /// Why, in one line.
+        reason: String,
+    },
+}

@@ -1,0 +1,204 @@
+//! Everything observed at a time: what is (load balancer, groups) and what was meant (records).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fleet, Image, OperationId, Outcome, Release, ReleaseNumber, Rule, RuleAction, RuleKey, ServiceName, Verdict, Weights};
+
+/// One environment at one moment. Built by `observe`, read by `plan`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct World {
+    /// ARN of the environment's listener; none before `adstage setup`.
+    pub listener: Option<String>,
+    /// Address of the load balancer, for people: `http://name:port`.
+    pub address: Option<String>,
+    /// The listener's rules.
+    pub rules: Vec<Rule>,
+    /// Every fleet of this environment, found by tag or name, oldest release first.
+    pub fleets: Vec<Fleet>,
+    /// The app's images in this account and Region, newest first; empty when the command has no use for them.
+    pub images: Vec<Image>,
+    /// What the state table says.
+    pub records: Records,
+}
+
+impl World {
+    /// The rule of a route, by its priority.
+    pub fn rule(&self, key: &RuleKey) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.priority == Some(key.priority))
+    }
+
+    /// A rule's weights by release. `None`: the rule is missing, or forwards to something that is no fleet of this environment.
+    pub fn weights(&self, key: &RuleKey) -> Option<Weights> {
+        match &self.rule(key)?.action {
+            RuleAction::Fixed(_) => Some(Weights::default()),
+            RuleAction::Foreign(_) => None,
+            RuleAction::Forward(groups) => {
+                groups.iter().map(|(name, weight)| Some((self.release_of(name)?, *weight))).collect::<Option<_>>().map(Weights)
+            }
+        }
+    }
+
+    fn release_of(&self, target_group: &str) -> Option<ReleaseNumber> {
+        let named = |fleet: &&Fleet| fleet.target_group.as_ref().is_some_and(|group| group.name == target_group);
+        self.fleets.iter().find(named).map(|fleet| fleet.key.release)
+    }
+
+    /// One fleet.
+    pub fn fleet(&self, service: &ServiceName, release: ReleaseNumber) -> Option<&Fleet> {
+        self.fleets.iter().find(|fleet| fleet.key.service == *service && fleet.key.release == release)
+    }
+}
+
+/// What visitors get, by the load balancer's weights: percent by release over the environment's routes. More than one entry while a
+/// shift is under way or after one was cut short.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Serving(pub BTreeMap<ReleaseNumber, u32>);
+
+/// Where the records and the load balancer disagree: one sentence for people each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Drift(pub String);
+
+/// The rows of the state table that concern one environment (`lock.md` §1.1).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Records {
+    /// `LOCK`, if anybody ever took it.
+    pub lock: Option<LockRecord>,
+    /// `FREEZE`, if there is one.
+    pub freeze: Option<FreezeRecord>,
+    /// `HEAD`: what was meant to serve.
+    pub head: Option<Head>,
+    /// Every release known, newest first.
+    pub releases: Vec<ReleaseRecord>,
+    /// The latest operations, newest first.
+    pub operations: Vec<OperationRecord>,
+}
+
+impl Records {
+    /// One release.
+    pub fn release(&self, number: ReleaseNumber) -> Option<&ReleaseRecord> {
+        self.releases.iter().find(|record| record.release.number == number)
+    }
+}
+
+/// `HEAD`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Head {
+    /// Release per service that was meant to serve.
+    pub serving: BTreeMap<ServiceName, ReleaseNumber>,
+    /// Release per service that served before it.
+    pub before: BTreeMap<ServiceName, ReleaseNumber>,
+    /// Fence of the operation that wrote it.
+    pub fence: u64,
+    /// Number the next release gets.
+    pub next: u32,
+}
+
+/// `RELEASE#000042`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRecord {
+    /// What it is.
+    pub release: Release,
+    /// What is thought of it.
+    pub verdict: Verdict,
+    /// Who made it.
+    pub by: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// The operation that made it.
+    pub operation: OperationId,
+}
+
+/// `OP#<ulid>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationRecord {
+    /// Which.
+    pub id: OperationId,
+    /// What it does.
+    pub kind: OperationKind,
+    /// The release it is about, if any.
+    pub release: Option<ReleaseNumber>,
+    /// The release it leaves or left, if any.
+    pub previous: Option<ReleaseNumber>,
+    /// Who, from where.
+    pub by: String,
+    /// When it began, RFC 3339.
+    pub at: String,
+    /// When it ended, RFC 3339.
+    pub ended_at: Option<String>,
+    /// How it ended; none while it is open.
+    pub ended: Option<Outcome>,
+    /// The stage it last entered.
+    pub stage: String,
+    /// Why it failed, in one line, if it did.
+    pub reason: Option<String>,
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperationKind {
+    /// A new release.
+    Deploy,
+    /// Back to an earlier one.
+    Rollback,
+    /// Load balancer, listener, rules.
+    Setup,
+    /// An image.
+    Bake,
+}
+
+/// `LOCK`: who holds it and what for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockRecord {
+    /// Held or free.
+    pub state: LockState,
+    /// Grows with each holder.
+    pub fence: u64,
+    /// Grows with each renewal.
+    pub beat: u64,
+    /// ULID of the process that holds it.
+    pub owner: Option<String>,
+    /// The operation that holds it.
+    pub operation: Option<OperationId>,
+    /// The unfinished operation, which outlives the lease.
+    pub open: Option<OperationId>,
+    /// Milliseconds the lease lasts.
+    pub lease_ms: u64,
+    /// Shown: who, from where, through what, doing what, at which stage, since when.
+    pub who: String,
+    /// Shown: host name or CI run.
+    pub host: String,
+    /// Shown: `deploying r42`.
+    pub doing: String,
+    /// Shown: stage.
+    pub stage: String,
+    /// Shown: RFC 3339.
+    pub since: String,
+    /// Someone asked the holder to stop: who and why.
+    pub halt: Option<(String, String)>,
+}
+
+/// Whether the mutex is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockState {
+    /// Nobody holds it.
+    Free,
+    /// Somebody does, or did and vanished.
+    Held,
+}
+
+/// `FREEZE`: a person's lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreezeRecord {
+    /// Who.
+    pub who: String,
+    /// Why.
+    pub reason: String,
+    /// Until when, RFC 3339; none means until somebody lifts it.
+    pub until: Option<String>,
+}

@@ -1,0 +1,97 @@
+//! Decides. Pure: `(Environment, World, Request) -> Plan | Refusal`; no `async`, no SDK, no clock, no file, no random number, so
+//! planning twice from the same world gives plans that are `==`.
+//!
+//! Each submodule holds the order of one operation, on one screen. [`lint()`] holds the rules every plan must meet.
+
+mod step;
+
+pub use step::{Step, TargetGroupSpec, TemplateSpec};
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{OperationKind, Release, ReleaseNumber};
+
+/// The ordered stages of steps decided for a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What it does.
+    pub kind: OperationKind,
+    /// The release it makes live (deploy: a new one; rollback: an earlier one); none for setup and bakes.
+    pub release: Option<Release>,
+    /// The release that served before.
+    pub previous: Option<ReleaseNumber>,
+    /// True if `release` is new, so its record must be written.
+    pub new_release: bool,
+    /// What the operator should know before saying yes, one line each (workers overlap, no warm fleet, …).
+    pub notes: Vec<String>,
+    /// In order. The steps of one stage run concurrently.
+    pub stages: Vec<Stage>,
+}
+
+/// Steps that may run at the same time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Which.
+    pub name: StageName,
+    /// Its steps.
+    pub steps: Vec<Step>,
+}
+
+/// The stages an operator sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StageName {
+    /// Templates, target groups, test rules, candidate into the route at weight 0.
+    Prepare,
+    /// Auto Scaling groups.
+    Launch,
+    /// Until every candidate instance is healthy, steadily.
+    Await,
+    /// Capacity, and whatever proves the candidate further.
+    Verify,
+    /// The moment traffic moves.
+    CutOver,
+    /// Observing afterwards.
+    Watch,
+    /// Candidate becomes live, old becomes warm, older is retired. No way back for the retired.
+    Settle,
+    /// Setup: load balancer, listener, rules.
+    Network,
+    /// Bake: builder and provisioning.
+    Provision,
+    /// Bake: the image itself.
+    Capture,
+    /// Bake: the proof boot.
+    Prove,
+}
+
+impl fmt::Display for StageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Prepare => "prepare",
+            Self::Launch => "launch",
+            Self::Await => "await",
+            Self::Verify => "verify",
+            Self::CutOver => "cut over",
+            Self::Watch => "watch",
+            Self::Settle => "settle",
+            Self::Network => "network",
+            Self::Provision => "provision",
+            Self::Capture => "capture",
+            Self::Prove => "prove",
+        })
+    }
+}
+
+/// A plan that must not exist, and why. Everything that is wrong is reported at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was refused, one line.
+    pub what: String,
+    /// Every reason.
+    pub because: Vec<String>,
+    /// Commands to type next, most useful first.
+    pub next: Vec<String>,
+}

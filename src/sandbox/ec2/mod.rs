@@ -1,0 +1,4 @@
+//! Under construction.
+/// State.
+#[derive(Default)]
+pub(super) struct Ec2;

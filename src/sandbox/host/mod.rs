@@ -1,0 +1,60 @@
+//! Whatever runs the machines behind EC2's instances: real process trees, or scripts in virtual time.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// What a machine is started from.
+#[derive(Debug, Clone)]
+pub(super) struct Machine {
+    /// Instance id.
+    pub id: String,
+    /// Account and Region, for its metadata.
+    pub account: String,
+    pub region: String,
+    /// The image whose root folder it gets a copy of.
+    pub image: String,
+    /// Its own loopback address (given by [`Host::address`]).
+    pub address: IpAddr,
+    /// User data, decoded.
+    pub user_data: Vec<u8>,
+    /// First boot: cloud-init runs user data scripts once per instance.
+    pub first_boot: bool,
+}
+
+/// Why a probe got no status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProbeError {
+    Timeout,
+    Refused,
+}
+
+pub(super) type ProbeFuture = Pin<Box<dyn Future<Output = Result<u16, ProbeError>> + Send>>;
+
+/// The engine's only way to machines. Nothing here blocks or waits: long work goes on in the background, and later questions
+/// (`running`, `captured`) tell how far it is.
+pub(super) trait Host: Send + Sync + 'static {
+    /// An address for a new machine or load balancer; never given twice while in use.
+    fn address(&self) -> IpAddr;
+    /// Create a root folder for a base image that a seed names.
+    fn seed_image(&self, image: &str);
+    /// Boot: root folder from the image (kept from before if this is no first boot), metadata service, init.
+    fn start(&self, machine: Machine);
+    /// Shut down: polite signal to the process tree, then kill. The root folder stays.
+    fn stop(&self, id: &str);
+    /// Kill the process tree and remove the root folder.
+    fn terminate(&self, id: &str);
+    /// True while the machine has not shut down (by itself or by `stop`).
+    fn running(&self, id: &str) -> bool;
+    /// What the machine wrote to its console so far (the last 64 KiB, as EC2 keeps).
+    fn console(&self, id: &str) -> Vec<u8>;
+    /// Copy a machine's root folder into a new image.
+    fn capture(&self, id: &str, image: &str);
+    /// None: still copying. Some(Err): failed, and why.
+    fn captured(&self, image: &str) -> Option<Result<(), String>>;
+    /// Remove an image's root folder.
+    fn delete_image(&self, image: &str);
+    /// One HTTP GET of a health check against a machine.
+    fn probe(&self, id: &str, port: u16, path: &str, timeout: Duration) -> ProbeFuture;
+}

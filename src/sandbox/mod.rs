@@ -1,0 +1,24 @@
+//! AWS on loopback: an island. It imports nothing from the rest of the crate, and only `cli/sandbox` and tests name it.
+//!
+//! One [`engine`] behaves (states, time, traffic, faults); two doors lead in: [`server`], a loopback HTTP server with real processes
+//! as instances, and [`connector`], an HTTP client for the SDK with scripted instances and virtual time. `wire` speaks the protocols.
+//!
+//! What differs from AWS is listed here, each with a test.
+
+pub mod connector;
+pub mod engine;
+pub mod server;
+
+mod autoscaling;
+mod balancer;
+mod dynamodb;
+mod ec2;
+mod elbv2;
+mod host;
+mod latency;
+mod sts;
+mod throttle;
+mod wire;
+
+pub use engine::{Options, Seed};
+pub use latency::Speed;

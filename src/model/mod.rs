@@ -2,16 +2,20 @@
 //!
 //! One word per thing; the words are the ones printed on the screen.
 
+mod console;
 mod duration;
 mod environment;
 mod event;
 mod fleet;
 mod image;
 mod names;
+mod provision;
 mod release;
 mod traffic;
+mod userdata;
 mod world;
 
+pub use console::{ConsoleLine, tail_of};
 pub use duration::Seconds;
 pub use environment::{
     Builder, Confirm, DeployTiming, Environment, HealthCheck, Listener, LoadBalancer, Repository, Route, Scheme, Service, Source,
@@ -22,6 +26,8 @@ pub use image::{Image, ImageState, Provenance};
 pub use names::{
     AppName, EnvironmentName, ImageId, NameError, OperationId, ReleaseNumber, RepositoryName, ServiceName, resource_name, short_name, tag,
 };
+pub use provision::{Manifest, ProvisionRepository, ProvisionSpec};
 pub use release::{Release, ServiceSpec, Verdict};
 pub use traffic::{Conditions, Rule, RuleAction, RuleKey, Weights};
+pub use userdata::{AGENT_PORT, USER_DATA_LIMIT, UserData, UserDataError, UserService};
 pub use world::{Drift, FreezeRecord, Head, LockRecord, LockState, OperationKind, OperationRecord, Records, ReleaseRecord, Serving, World};

@@ -1,5 +1,6 @@
 //! Whatever runs the machines behind EC2's instances: real process trees, or scripts in virtual time.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -32,6 +33,23 @@ pub(super) enum ProbeError {
 
 pub(super) type ProbeFuture = Pin<Box<dyn Future<Output = Result<u16, ProbeError>> + Send>>;
 
+/// What a machine's metadata service answers beyond what the machine was started with. Asked for at every request: tags change live.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Metadata {
+    pub instance_type: String,
+    pub availability_zone: String,
+    /// Keys and values; `None` unless the launch set InstanceMetadataTags to enabled.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// `autoscaling/target-lifecycle-state`, for members of a group.
+    pub lifecycle: Option<String>,
+}
+
+/// Who knows it: the engine. The host holds it weakly, since the engine holds the host.
+pub(super) trait MetadataSource: Send + Sync + 'static {
+    /// Metadata of one instance; `None` if there is no such instance (any more).
+    fn metadata(&self, instance: &str) -> Option<Metadata>;
+}
+
 /// The engine's only way to machines. Nothing here blocks or waits: long work goes on in the background, and later questions
 /// (`running`, `captured`) tell how far it is.
 pub(super) trait Host: Send + Sync + 'static {
@@ -55,6 +73,10 @@ pub(super) trait Host: Send + Sync + 'static {
     fn captured(&self, image: &str) -> Option<Result<(), String>>;
     /// Remove an image's root folder.
     fn delete_image(&self, image: &str);
+    /// Process id of the machine's first process, where machines are processes.
+    fn pid(&self, _id: &str) -> Option<u32> {
+        None
+    }
     /// One HTTP GET of a health check against a machine.
     fn probe(&self, id: &str, port: u16, path: &str, timeout: Duration) -> ProbeFuture;
 }

@@ -11,9 +11,11 @@ pub mod server;
 
 mod autoscaling;
 mod balancer;
+mod door;
 mod dynamodb;
 mod ec2;
 mod elbv2;
+mod faults;
 mod host;
 mod latency;
 mod sts;
@@ -21,4 +23,5 @@ mod throttle;
 mod wire;
 
 pub use engine::{Options, Seed};
+pub use faults::{Faults, LoggedCall, Misfortune, ReplyLost, When};
 pub use latency::Speed;

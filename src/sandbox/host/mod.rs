@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Weak;
 use std::time::Duration;
+
+use super::engine::Engine;
 
 /// What a machine is started from.
 #[derive(Debug, Clone)]
@@ -53,6 +56,10 @@ pub(super) trait MetadataSource: Send + Sync + 'static {
 /// The engine's only way to machines. Nothing here blocks or waits: long work goes on in the background, and later questions
 /// (`running`, `captured`) tell how far it is.
 pub(super) trait Host: Send + Sync + 'static {
+    /// Called once, when the engine exists: the metadata services ask it (`Engine::metadata`) for what may change while a machine runs.
+    fn attach(&self, _engine: Weak<Engine>) {}
+    /// True if machines are real processes at addresses one can connect to; a load balancer then opens its sockets.
+    fn real(&self) -> bool;
     /// An address for a new machine or load balancer; never given twice while in use.
     fn address(&self) -> IpAddr;
     /// Create a root folder for a base image that a seed names.

@@ -8,6 +8,8 @@ pub(in crate::sandbox) struct AwsError {
     pub status: u16,
     pub code: String,
     pub message: String,
+    /// The whole JSON body, where a JSON service says more than code and message.
+    pub details: Option<serde_json::Value>,
 }
 
 impl AwsError {
@@ -18,7 +20,7 @@ impl AwsError {
 
     /// Any status.
     pub fn with_status(status: u16, code: &str, message: impl Display) -> Self {
-        Self { status, code: code.to_string(), message: message.to_string() }
+        Self { status, code: code.to_string(), message: message.to_string(), details: None }
     }
 
     /// An action or parameter this sandbox does not have: loud, never a silent yes.

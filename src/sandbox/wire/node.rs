@@ -40,6 +40,14 @@ impl Node {
         self
     }
 
+    /// Its child elements.
+    pub fn into_children(self) -> Vec<Node> {
+        match self.content {
+            Content::Children(children) => children,
+            Content::Text(_) => Vec::new(),
+        }
+    }
+
     /// The element as text, with an `xmlns` on the root.
     pub fn render(&self, xmlns: &str) -> String {
         let mut writer = Writer::new(Vec::new());
@@ -50,7 +58,7 @@ impl Node {
 
     fn write(&self, writer: &mut Writer<Vec<u8>>, xmlns: Option<&str>) -> std::io::Result<()> {
         let mut start = BytesStart::new(self.name.as_str());
-        if let Some(xmlns) = xmlns {
+        if let Some(xmlns) = xmlns.filter(|xmlns| !xmlns.is_empty()) {
             start.push_attribute(("xmlns", xmlns));
         }
         writer.write_event(Event::Start(start))?;

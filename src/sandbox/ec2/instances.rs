@@ -1,0 +1,224 @@
+//! What an instance is, and how its state moves on.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Tags;
+use crate::sandbox::engine::{Context, State};
+use crate::sandbox::host::Machine;
+use crate::sandbox::wire::AwsError;
+
+/// `InstanceState.Name`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sandbox) enum InstanceState {
+    Pending,
+    Running,
+    ShuttingDown,
+    Terminated,
+    Stopping,
+    Stopped,
+}
+
+impl InstanceState {
+    /// AWS's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::ShuttingDown => "shutting-down",
+            Self::Terminated => "terminated",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// AWS's code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Pending => 0,
+            Self::Running => 16,
+            Self::ShuttingDown => 32,
+            Self::Terminated => 48,
+            Self::Stopping => 64,
+            Self::Stopped => 80,
+        }
+    }
+
+    /// On the way to its end, or there.
+    pub fn is_ending(self) -> bool {
+        matches!(self, Self::ShuttingDown | Self::Terminated)
+    }
+}
+
+/// What becomes of an instance that shuts itself down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::sandbox) enum OnShutdown {
+    #[default]
+    Stop,
+    Terminate,
+}
+
+/// The metadata service's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::sandbox) struct MetadataOptions {
+    /// Session tokens required (IMDSv2 only).
+    pub tokens_required: bool,
+    /// The instance's tags can be read there.
+    pub tags: bool,
+    pub hop_limit: u8,
+}
+
+impl Default for MetadataOptions {
+    fn default() -> Self {
+        Self { tokens_required: false, tags: false, hop_limit: 1 }
+    }
+}
+
+/// Everything a launch needs, merged from template and call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::sandbox) struct LaunchRequest {
+    pub image: String,
+    /// Instance type.
+    pub kind: String,
+    pub subnet: String,
+    pub groups: Vec<String>,
+    /// Name of the instance profile.
+    pub profile: Option<String>,
+    /// Decoded.
+    pub user_data: Vec<u8>,
+    pub on_shutdown: OnShutdown,
+    pub metadata: MetadataOptions,
+    /// For the instance.
+    pub tags: Tags,
+    /// For its volumes.
+    pub volume_tags: Tags,
+    pub token: Option<String>,
+}
+
+/// An instance.
+#[derive(Debug, Clone)]
+pub(in crate::sandbox) struct Instance {
+    pub id: String,
+    pub reservation: String,
+    pub request: LaunchRequest,
+    pub zone: String,
+    pub address: IpAddr,
+    pub state: InstanceState,
+    /// `StateReason`: code and message.
+    pub reason: Option<(String, String)>,
+    pub launched: jiff::Timestamp,
+    /// When the state moves on by itself.
+    pub due: Duration,
+    /// Before this, reads may not know it.
+    pub visible_at: Duration,
+}
+
+/// What the metadata service of an instance may say.
+#[derive(Debug, Clone)]
+pub(in crate::sandbox) struct Metadata {
+    pub instance: Instance,
+    /// As they are now; to be shown only if the options say so.
+    pub tags: Tags,
+    pub account: String,
+    pub region: String,
+}
+
+/// What the metadata service of an instance says now.
+pub(in crate::sandbox) fn metadata(state: &State, id: &str) -> Option<Metadata> {
+    let instance = state.ec2.instances.get(id)?.clone();
+    let (account, region) = (state.place.account.clone(), state.place.region.clone());
+    Some(Metadata { tags: state.ec2.tags_of(id).clone(), instance, account, region })
+}
+
+/// Starts one instance. Auto Scaling and `RunInstances` both end here.
+pub(in crate::sandbox) fn launch(state: &mut State, request: &LaunchRequest, context: Context<'_>) -> Result<String, AwsError> {
+    let reservation = state.id("r-");
+    launch_in(state, request, &reservation, context)
+}
+
+/// Starts one instance of a reservation.
+pub(super) fn launch_in(state: &mut State, request: &LaunchRequest, reservation: &str, context: Context<'_>) -> Result<String, AwsError> {
+    let unknown = || AwsError::bad("InvalidSubnetID.NotFound", format!("The subnet ID '{}' does not exist", request.subnet));
+    let zone = state.ec2.network.subnet(&request.subnet).ok_or_else(unknown)?.zone.clone();
+    let id = state.id("i-");
+    let visible_at = state.sometime(context.now, context.latencies.visible);
+    let instance = Instance {
+        id: id.clone(),
+        reservation: reservation.to_string(),
+        request: request.clone(),
+        zone,
+        address: context.host.address(),
+        state: InstanceState::Pending,
+        reason: None,
+        launched: context.wall,
+        due: context.now + context.latencies.pending_to_running,
+        visible_at,
+    };
+    context.host.start(machine(state, &instance, true));
+    state.ec2.tags.insert(id.clone(), request.tags.clone());
+    state.ec2.instances.insert(id.clone(), instance);
+    Ok(id)
+}
+
+fn machine(state: &State, instance: &Instance, first_boot: bool) -> Machine {
+    Machine {
+        id: instance.id.clone(),
+        account: state.place.account.clone(),
+        region: state.place.region.clone(),
+        image: instance.request.image.clone(),
+        address: instance.address,
+        user_data: instance.request.user_data.clone(),
+        first_boot,
+    }
+}
+
+/// Ends an instance; repeating it is no error, as in `TerminateInstances`. Unknown ids are ignored.
+pub(in crate::sandbox) fn terminate(state: &mut State, id: &str, context: Context<'_>) {
+    if let Some(instance) = state.ec2.instances.get_mut(id).filter(|instance| !instance.state.is_ending()) {
+        let reason = "Client.UserInitiatedShutdown";
+        instance.reason = Some((reason.to_string(), format!("{reason}: User initiated shutdown")));
+        instance.state = InstanceState::ShuttingDown;
+        instance.due = context.now + context.latencies.shutting_down;
+        context.host.terminate(id);
+    }
+}
+
+/// Moves states on.
+pub(super) fn tick(state: &mut State, context: Context<'_>) {
+    let now = context.now;
+    for instance in state.ec2.instances.values_mut() {
+        let due = now >= instance.due;
+        match instance.state {
+            InstanceState::Pending if due => instance.state = InstanceState::Running,
+            InstanceState::Running if !context.host.running(&instance.id) => shut_itself_down(instance, context),
+            InstanceState::Stopping if due && !context.host.running(&instance.id) => instance.state = InstanceState::Stopped,
+            InstanceState::ShuttingDown if due => {
+                instance.state = InstanceState::Terminated;
+                instance.due = now + context.latencies.terminated_visible;
+            }
+            _ => {}
+        }
+    }
+    let forgotten = |instance: &Instance| instance.state == InstanceState::Terminated && now >= instance.due;
+    let gone: Vec<String> = state.ec2.instances.values().filter(|instance| forgotten(instance)).map(|gone| gone.id.clone()).collect();
+    for id in gone {
+        state.ec2.instances.remove(&id);
+        state.ec2.tags.remove(&id);
+    }
+}
+
+fn shut_itself_down(instance: &mut Instance, context: Context<'_>) {
+    let reason = "Client.InstanceInitiatedShutdown";
+    instance.reason = Some((reason.to_string(), format!("{reason}: Instance initiated shutdown")));
+    match instance.request.on_shutdown {
+        OnShutdown::Stop => {
+            instance.state = InstanceState::Stopping;
+            instance.due = context.now + context.latencies.stopping;
+        }
+        OnShutdown::Terminate => {
+            instance.state = InstanceState::ShuttingDown;
+            instance.due = context.now + context.latencies.shutting_down;
+            context.host.terminate(&instance.id);
+        }
+    }
+}

@@ -10,6 +10,8 @@ pub enum End {
     Done = 0,
     /// A bug or an AWS error nobody mapped.
     Unexpected = 1,
+    /// Wrong usage.
+    Usage = 2,
     /// The configuration is invalid.
     Config = 3,
     /// Not logged in, wrong account, or a missing permission.
@@ -45,6 +47,7 @@ impl End {
         match self {
             Self::Done => "done",
             Self::Unexpected => "unexpected",
+            Self::Usage => "usage",
             Self::Config => "config",
             Self::Access => "access",
             Self::Locked => "locked",

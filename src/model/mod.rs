@@ -11,6 +11,7 @@ mod image;
 mod names;
 mod provision;
 mod release;
+mod spelling;
 mod traffic;
 mod userdata;
 mod world;
@@ -28,6 +29,7 @@ pub use names::{
 };
 pub use provision::{Manifest, ProvisionRepository, ProvisionSpec};
 pub use release::{Release, ServiceSpec, Verdict};
+pub use spelling::nearest;
 pub use traffic::{Conditions, Rule, RuleAction, RuleKey, Weights};
 pub use userdata::{AGENT_PORT, USER_DATA_LIMIT, UserData, UserDataError, UserService};
 pub use world::{Drift, FreezeRecord, Head, LockRecord, LockState, OperationKind, OperationRecord, Records, ReleaseRecord, Serving, World};

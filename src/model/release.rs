@@ -46,7 +46,10 @@ pub struct ServiceSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Nothing bad known.
+    /// Nothing known: its first deploy has not ended, or was stopped for reasons that are not the release's. Never a target of
+    /// `rollback` unless named.
+    Untried,
+    /// A deploy of it ended with it serving.
     Good,
     /// It was rolled back from, or failed: deploying it again needs `--force`.
     Bad {

@@ -7,11 +7,12 @@ mod step;
 
 pub use step::{Step, TargetGroupSpec, TemplateSpec};
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{OperationKind, Release, ReleaseNumber};
+use crate::model::{OperationKind, Release, ReleaseNumber, ServiceName};
 
 /// The ordered stages of steps decided for a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,9 +25,14 @@ pub struct Plan {
     pub previous: Option<ReleaseNumber>,
     /// True if `release` is new, so its record must be written.
     pub new_release: bool,
+    /// What each service serves now, by the load balancer's weights (a worker: by the records). The new `HEAD.before`.
+    pub before: BTreeMap<ServiceName, ReleaseNumber>,
+    /// What each service serves once the plan is through, those it does not touch included. The new `HEAD.serving`.
+    pub serving: BTreeMap<ServiceName, ReleaseNumber>,
     /// What the operator should know before saying yes, one line each (workers overlap, no warm fleet, …).
     pub notes: Vec<String>,
-    /// In order. The steps of one stage run concurrently.
+    /// In order. The steps of one stage run concurrently. Neighbours of the same name are one stage to the operator. Empty: there is
+    /// nothing to do, and the notes say why.
     pub stages: Vec<Stage>,
 }
 
@@ -43,6 +49,8 @@ pub struct Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StageName {
+    /// What a killed operation left behind is removed first; none of it has a visitor.
+    Clear,
     /// Templates, target groups, test rules, candidate into the route at weight 0.
     Prepare,
     /// Auto Scaling groups.
@@ -70,6 +78,7 @@ pub enum StageName {
 impl fmt::Display for StageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Clear => "clear",
             Self::Prepare => "prepare",
             Self::Launch => "launch",
             Self::Await => "await",
@@ -94,4 +103,13 @@ pub struct Refusal {
     pub because: Vec<String>,
     /// Commands to type next, most useful first.
     pub next: Vec<String>,
+}
+
+impl Plan {
+    /// The releases some service stops serving, newest first.
+    pub fn left(&self) -> Vec<ReleaseNumber> {
+        let leaves = |(service, release): (&ServiceName, &ReleaseNumber)| (self.serving.get(service) != Some(release)).then_some(*release);
+        let left: BTreeSet<ReleaseNumber> = self.before.iter().filter_map(leaves).collect();
+        left.into_iter().rev().collect()
+    }
 }

@@ -24,6 +24,8 @@ pub(super) struct Latencies {
     pub shutting_down: Duration,
     /// How long a terminated instance stays to be seen.
     pub terminated_visible: Duration,
+    /// From running to passed status checks.
+    pub status_checks: Duration,
     /// An image's `pending`.
     pub image_available: Duration,
     /// Until a group acts on a new size.
@@ -61,6 +63,7 @@ impl Latencies {
                 stopping: ms(400),
                 shutting_down: ms(400),
                 terminated_visible: ms(120_000),
+                status_checks: ms(1_000),
                 image_available: ms(1_000),
                 group_notices: ms(200),
                 registration: ms(200),
@@ -80,6 +83,7 @@ impl Latencies {
                 stopping: ms(30_000),
                 shutting_down: ms(30_000),
                 terminated_visible: ms(3_000_000),
+                status_checks: ms(90_000),
                 image_available: ms(150_000),
                 group_notices: ms(2_000),
                 registration: ms(5_000),

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Tags;
+use super::tags::{Tags, check_for_metadata};
+use super::types::instance_type;
 use crate::sandbox::engine::{Context, State};
 use crate::sandbox::host::Machine;
 use crate::sandbox::wire::AwsError;
@@ -58,6 +59,16 @@ pub(in crate::sandbox) enum OnShutdown {
     Terminate,
 }
 
+impl OnShutdown {
+    /// AWS's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Terminate => "terminate",
+        }
+    }
+}
+
 /// The metadata service's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::sandbox) struct MetadataOptions {
@@ -90,8 +101,6 @@ pub(in crate::sandbox) struct LaunchRequest {
     pub metadata: MetadataOptions,
     /// For the instance.
     pub tags: Tags,
-    /// For its volumes.
-    pub volume_tags: Tags,
     pub token: Option<String>,
 }
 
@@ -109,6 +118,10 @@ pub(in crate::sandbox) struct Instance {
     pub launched: jiff::Timestamp,
     /// When the state moves on by itself.
     pub due: Duration,
+    /// When it last became running.
+    pub running_since: Duration,
+    /// Down for the copying of its disk, and up again by itself: still `running` to all who ask.
+    pub rebooting: bool,
     /// Before this, reads may not know it.
     pub visible_at: Duration,
 }
@@ -138,29 +151,62 @@ pub(in crate::sandbox) fn launch(state: &mut State, request: &LaunchRequest, con
 
 /// Starts one instance of a reservation.
 pub(super) fn launch_in(state: &mut State, request: &LaunchRequest, reservation: &str, context: Context<'_>) -> Result<String, AwsError> {
-    let unknown = || AwsError::bad("InvalidSubnetID.NotFound", format!("The subnet ID '{}' does not exist", request.subnet));
-    let zone = state.ec2.network.subnet(&request.subnet).ok_or_else(unknown)?.zone.clone();
+    let zone = check(state, request)?;
     let id = state.id("i-");
     let visible_at = state.sometime(context.now, context.latencies.visible);
+    let mut request = request.clone();
+    if request.groups.is_empty() {
+        request.groups.extend(state.ec2.network.security_groups.first().cloned());
+    }
+    let tags = request.tags.clone();
     let instance = Instance {
         id: id.clone(),
         reservation: reservation.to_string(),
-        request: request.clone(),
+        request,
         zone,
         address: context.host.address(),
         state: InstanceState::Pending,
         reason: None,
         launched: context.wall,
         due: context.now + context.latencies.pending_to_running,
+        running_since: context.now,
+        rebooting: false,
         visible_at,
     };
     context.host.start(machine(state, &instance, true));
-    state.ec2.tags.insert(id.clone(), request.tags.clone());
+    state.ec2.tags.insert(id.clone(), tags);
     state.ec2.instances.insert(id.clone(), instance);
     Ok(id)
 }
 
-fn machine(state: &State, instance: &Instance, first_boot: bool) -> Machine {
+/// All that can be wrong with a launch; the zone it goes to if nothing is.
+pub(super) fn check(state: &State, request: &LaunchRequest) -> Result<String, AwsError> {
+    let (ec2, invalid) = (&state.ec2, |message: String| AwsError::bad("InvalidParameterValue", message));
+    let image = ec2.images.get(&request.image).ok_or_else(|| super::images::not_found(&request.image))?;
+    if !image.is_available() {
+        let message = format!("The image ID '{}' is not available", request.image);
+        return Err(AwsError::bad("InvalidAMIID.Unavailable", message));
+    }
+    if instance_type(&request.kind).is_none() {
+        return Err(invalid(format!("Invalid value '{}' for InstanceType.", request.kind)));
+    }
+    let subnet = ec2.network.subnet(&request.subnet);
+    let unknown = || AwsError::bad("InvalidSubnetID.NotFound", format!("The subnet ID '{}' does not exist", request.subnet));
+    let zone = subnet.ok_or_else(unknown)?.zone.clone();
+    if let Some(group) = request.groups.iter().find(|group| !ec2.network.security_groups.contains(group)) {
+        return Err(AwsError::bad("InvalidGroup.NotFound", format!("The security group '{group}' does not exist")));
+    }
+    if let Some(profile) = request.profile.as_ref().filter(|profile| !ec2.network.instance_profiles.contains(profile)) {
+        let message = format!("Value ({profile}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name");
+        return Err(invalid(message));
+    }
+    if request.metadata.tags {
+        check_for_metadata(&request.tags)?;
+    }
+    Ok(zone)
+}
+
+pub(super) fn machine(state: &State, instance: &Instance, first_boot: bool) -> Machine {
     Machine {
         id: instance.id.clone(),
         account: state.place.account.clone(),
@@ -175,12 +221,15 @@ fn machine(state: &State, instance: &Instance, first_boot: bool) -> Machine {
 /// Ends an instance; repeating it is no error, as in `TerminateInstances`. Unknown ids are ignored.
 pub(in crate::sandbox) fn terminate(state: &mut State, id: &str, context: Context<'_>) {
     if let Some(instance) = state.ec2.instances.get_mut(id).filter(|instance| !instance.state.is_ending()) {
-        let reason = "Client.UserInitiatedShutdown";
-        instance.reason = Some((reason.to_string(), format!("{reason}: User initiated shutdown")));
-        instance.state = InstanceState::ShuttingDown;
-        instance.due = context.now + context.latencies.shutting_down;
-        context.host.terminate(id);
+        end(instance, "Client.UserInitiatedShutdown", "User initiated shutdown", context);
     }
+}
+
+fn end(instance: &mut Instance, code: &str, message: &str, context: Context<'_>) {
+    instance.reason = Some((code.to_string(), format!("{code}: {message}")));
+    instance.state = InstanceState::ShuttingDown;
+    instance.due = context.now + context.latencies.shutting_down;
+    context.host.terminate(&instance.id);
 }
 
 /// Moves states on.
@@ -189,8 +238,11 @@ pub(super) fn tick(state: &mut State, context: Context<'_>) {
     for instance in state.ec2.instances.values_mut() {
         let due = now >= instance.due;
         match instance.state {
-            InstanceState::Pending if due => instance.state = InstanceState::Running,
-            InstanceState::Running if !context.host.running(&instance.id) => shut_itself_down(instance, context),
+            InstanceState::Pending if due => {
+                instance.state = InstanceState::Running;
+                instance.running_since = now;
+            }
+            InstanceState::Running if !instance.rebooting && !context.host.running(&instance.id) => shut_itself_down(instance, context),
             InstanceState::Stopping if due && !context.host.running(&instance.id) => instance.state = InstanceState::Stopped,
             InstanceState::ShuttingDown if due => {
                 instance.state = InstanceState::Terminated;
@@ -199,8 +251,8 @@ pub(super) fn tick(state: &mut State, context: Context<'_>) {
             _ => {}
         }
     }
-    let forgotten = |instance: &Instance| instance.state == InstanceState::Terminated && now >= instance.due;
-    let gone: Vec<String> = state.ec2.instances.values().filter(|instance| forgotten(instance)).map(|gone| gone.id.clone()).collect();
+    let forgotten = |instance: &&Instance| instance.state == InstanceState::Terminated && now >= instance.due;
+    let gone: Vec<String> = state.ec2.instances.values().filter(forgotten).map(|gone| gone.id.clone()).collect();
     for id in gone {
         state.ec2.instances.remove(&id);
         state.ec2.tags.remove(&id);
@@ -208,17 +260,13 @@ pub(super) fn tick(state: &mut State, context: Context<'_>) {
 }
 
 fn shut_itself_down(instance: &mut Instance, context: Context<'_>) {
-    let reason = "Client.InstanceInitiatedShutdown";
-    instance.reason = Some((reason.to_string(), format!("{reason}: Instance initiated shutdown")));
+    let (code, message) = ("Client.InstanceInitiatedShutdown", "Instance initiated shutdown");
     match instance.request.on_shutdown {
+        OnShutdown::Terminate => end(instance, code, message, context),
         OnShutdown::Stop => {
+            instance.reason = Some((code.to_string(), format!("{code}: {message}")));
             instance.state = InstanceState::Stopping;
             instance.due = context.now + context.latencies.stopping;
-        }
-        OnShutdown::Terminate => {
-            instance.state = InstanceState::ShuttingDown;
-            instance.due = context.now + context.latencies.shutting_down;
-            context.host.terminate(&instance.id);
         }
     }
 }

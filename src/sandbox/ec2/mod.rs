@@ -2,28 +2,44 @@
 //!
 //! Auto Scaling launches through [`launch`] and [`terminate`], as the real one calls EC2; it sees instances through [`instance`].
 
+mod describe;
+mod filters;
+mod images;
 mod instances;
 mod network;
+mod power;
+mod run;
+mod snapshots;
+mod spec;
+mod tags;
+mod templates;
+mod types;
 
 use std::collections::BTreeMap;
 
 use super::engine::{Answer, Call, Context, Seed, State};
 use super::host::Host;
-use super::wire::AwsError;
+use super::wire::{AwsError, Node, branch, leaf};
 
 pub(super) use instances::{Instance, InstanceState, LaunchRequest, Metadata, MetadataOptions, OnShutdown, launch, metadata, terminate};
 pub(super) use network::{Network, Subnet};
-
-/// Key and value.
-pub(super) type Tags = BTreeMap<String, String>;
+pub(super) use tags::Tags;
+pub(super) use templates::{Template, TemplateRef, from_template, template};
+pub(super) use types::{InstanceType, instance_type};
 
 /// EC2's state in one account and Region.
 #[derive(Default)]
 pub(super) struct Ec2 {
     pub network: Network,
     pub instances: BTreeMap<String, Instance>,
+    images: BTreeMap<String, images::Image>,
+    snapshots: BTreeMap<String, snapshots::Snapshot>,
+    templates: BTreeMap<String, Template>,
     /// By resource id, whatever kind the resource is of.
     pub tags: BTreeMap<String, Tags>,
+    /// `RunInstances` tokens, by token and zone (empty: the whole Region).
+    launches: BTreeMap<(String, String), run::Launch>,
+    template_tokens: BTreeMap<String, templates::Made>,
 }
 
 impl Ec2 {
@@ -40,19 +56,67 @@ pub(super) fn instance<'a>(state: &'a State, id: &str) -> Option<&'a Instance> {
 }
 
 /// Puts in place what a seed names.
-pub(super) fn sow(state: &mut State, seed: &Seed, _wall: jiff::Timestamp, host: &dyn Host) {
+pub(super) fn sow(state: &mut State, seed: &Seed, wall: jiff::Timestamp, host: &dyn Host) {
     state.ec2.network.sow(seed);
     for image in &seed.images {
-        host.seed_image(image);
+        if !state.ec2.images.contains_key(image) {
+            state.ec2.images.insert(image.clone(), images::base(image, wall));
+            host.seed_image(image);
+        }
     }
 }
 
 /// Dispatch.
-pub(super) fn call(_call: &mut Call<'_>, action: &str) -> Answer {
-    Err(AwsError::unsupported(format!("the EC2 action {action}")))
+pub(super) fn call(call: &mut Call<'_>, action: &str) -> Answer {
+    let handler = handler(action).ok_or_else(|| AwsError::unsupported(format!("the EC2 action {action}")))?;
+    let params = call.params.without(&["Action", "Version", "DryRun"]);
+    if call.params.flag("DryRun") == Some(true) {
+        return Err(AwsError::with_status(412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set."));
+    }
+    let mut call = Call { params: &params, state: &mut *call.state, ..*call };
+    handler(&mut call)
+}
+
+fn handler(action: &str) -> Option<fn(&mut Call<'_>) -> Answer> {
+    Some(match action {
+        "RunInstances" => run::run,
+        "DescribeInstances" => describe::instances,
+        "DescribeInstanceStatus" => describe::status,
+        "DescribeInstanceAttribute" => describe::attribute,
+        "GetConsoleOutput" => describe::console,
+        "StartInstances" => power::start,
+        "StopInstances" => power::stop,
+        "TerminateInstances" => power::terminate,
+        "CreateImage" => images::create,
+        "DescribeImages" => images::describe,
+        "DeregisterImage" => images::deregister,
+        "DescribeSnapshots" => snapshots::describe,
+        "DeleteSnapshot" => snapshots::delete,
+        "CreateLaunchTemplate" => templates::create,
+        "CreateLaunchTemplateVersion" => templates::create_version,
+        "DescribeLaunchTemplates" => templates::describe,
+        "DescribeLaunchTemplateVersions" => templates::describe_versions,
+        "DeleteLaunchTemplate" => templates::delete,
+        "CreateTags" => tags::create,
+        "DeleteTags" => tags::delete,
+        "DescribeTags" => tags::describe,
+        "DescribeSubnets" => network::describe_subnets,
+        "DescribeVpcs" => network::describe_vpcs,
+        "DescribeSecurityGroups" => network::describe_security_groups,
+        "DescribeAvailabilityZones" => network::describe_zones,
+        "DescribeInstanceTypes" => types::describe,
+        _ => return None,
+    })
+}
+
+/// The answer of actions that only say that it is done.
+fn done() -> Node {
+    branch("done", [leaf("return", true)])
 }
 
 /// Moves states on.
 pub(super) fn tick(state: &mut State, context: Context<'_>) {
     instances::tick(state, context);
+    images::tick(state, context);
+    snapshots::tick(state, context);
 }

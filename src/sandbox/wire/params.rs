@@ -31,6 +31,25 @@ impl Params {
         self.children.get(name).unwrap_or(&NONE)
     }
 
+    /// Names of the children.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.children.keys().map(String::as_str)
+    }
+
+    /// Refuses what is not in `known`: a parameter that is ignored would be a silent yes.
+    pub fn only(&self, of: &str, known: &[&str]) -> Result<(), AwsError> {
+        match self.names().find(|name| !known.contains(name)) {
+            Some(unknown) => Err(AwsError::unsupported(format!("the parameter {unknown} of {of}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Without some of the children: what an idempotency token compares.
+    pub fn without(&self, names: &[&str]) -> Self {
+        let children = self.children.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+        Self { value: self.value.clone(), children: children.map(|(name, child)| (name.clone(), child.clone())).collect() }
+    }
+
     /// True if neither a value nor children were sent.
     pub fn is_absent(&self) -> bool {
         self.value.is_none() && self.children.is_empty()

@@ -1,5 +1,14 @@
 //! Whatever runs the machines behind EC2's instances: real process trees, or scripts in virtual time.
 
+mod addresses;
+mod imds;
+mod init;
+mod machine;
+mod orphans;
+mod probe;
+mod processes;
+mod roots;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;

@@ -36,7 +36,6 @@ pub(super) async fn serve(listener: TcpListener, machine: Machine, source: Weak<
         .route("/latest/meta-data/placement/region", get(|State(s): State<Arc<Service>>| async move { s.machine.region.clone() }))
         .route("/latest/meta-data/instance-type", get(instance_type))
         .route("/latest/meta-data/placement/availability-zone", get(availability_zone))
-        .route("/latest/meta-data/autoscaling/target-lifecycle-state", get(lifecycle))
         .route("/latest/meta-data/tags/instance", get(tag_keys))
         .route("/latest/meta-data/tags/instance/", get(tag_keys))
         .route("/latest/meta-data/tags/instance/{key}", get(tag))
@@ -80,20 +79,16 @@ impl Service {
 }
 
 /// An empty value is one that does not exist.
-fn or_not_found(value: Option<String>) -> Response {
-    value.filter(|text| !text.is_empty()).map_or_else(|| StatusCode::NOT_FOUND.into_response(), IntoResponse::into_response)
+fn or_not_found(value: String) -> Response {
+    if value.is_empty() { StatusCode::NOT_FOUND.into_response() } else { value.into_response() }
 }
 
 async fn instance_type(State(service): State<Arc<Service>>) -> Response {
-    or_not_found(Some(service.live().instance_type))
+    or_not_found(service.live().instance_type)
 }
 
 async fn availability_zone(State(service): State<Arc<Service>>) -> Response {
-    or_not_found(Some(service.live().availability_zone))
-}
-
-async fn lifecycle(State(service): State<Arc<Service>>) -> Response {
-    or_not_found(service.live().lifecycle)
+    or_not_found(service.live().availability_zone)
 }
 
 async fn tag_keys(State(service): State<Arc<Service>>) -> Response {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::addresses::Addresses;
 use super::machine::{Order, Running, Site, pause};
 use super::{Host, Machine, MetadataSource, ProbeError, ProbeFuture, probe, roots};
+use crate::sandbox::engine::Engine;
 
 /// Terminated machines whose console is kept: EC2 keeps it for about an hour, and a failed deploy wants it.
 const CONSOLES_KEPT: usize = 200;
@@ -79,11 +80,6 @@ impl Processes {
         Ok(Self { site: Arc::new(site), addresses, machines: Mutex::default(), images: Arc::default(), source: OnceLock::new() })
     }
 
-    /// Says who answers for metadata. Once, before the first machine starts.
-    pub fn attach(&self, source: Weak<dyn MetadataSource>) {
-        let _ = self.source.set(source);
-    }
-
     /// Ends every machine and removes every folder.
     pub async fn close(&self) -> io::Result<()> {
         let waiting: Vec<_> = {
@@ -113,6 +109,14 @@ impl Processes {
 }
 
 impl Host for Processes {
+    fn attach(&self, engine: Weak<Engine>) {
+        let _ = self.source.set(engine);
+    }
+
+    fn real(&self) -> bool {
+        true
+    }
+
     fn address(&self) -> IpAddr {
         self.addresses.take()
     }
@@ -211,11 +215,11 @@ mod tests {
 
     use super::*;
 
-    struct Engine {
+    struct Known {
         tags: AtomicBool,
     }
 
-    impl MetadataSource for Engine {
+    impl MetadataSource for Known {
         fn metadata(&self, instance: &str) -> Option<super::super::Metadata> {
             let tags =
                 self.tags.load(Ordering::Relaxed).then(|| BTreeMap::from([("adstage:services".to_string(), "web worker".to_string())]));
@@ -225,7 +229,7 @@ mod tests {
 
     struct Stand {
         host: Processes,
-        engine: Arc<Engine>,
+        engine: Arc<Known>,
         _home: tempfile::TempDir,
     }
 
@@ -235,9 +239,9 @@ mod tests {
         let settings =
             Settings { home: home.path().join("sandbox"), programs: "/nowhere".into(), environment: vec![("PATH".into(), path)] };
         let host = Processes::open(settings).await.unwrap();
-        let engine = Arc::new(Engine { tags: AtomicBool::new(true) });
+        let engine = Arc::new(Known { tags: AtomicBool::new(true) });
         let source: Arc<dyn MetadataSource> = engine.clone();
-        host.attach(Arc::downgrade(&source));
+        host.source.set(Arc::downgrade(&source)).unwrap_or_else(|_| panic!());
         host.seed_image("ami-1");
         Stand { host, engine, _home: home }
     }

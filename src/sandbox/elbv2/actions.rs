@@ -8,7 +8,11 @@ use crate::sandbox::wire::{AwsError, Node, Params, branch, leaf, list};
 pub(in crate::sandbox) enum Action {
     /// To target groups, by weight.
     Forward(Vec<Weighted>),
-    Fixed { status: u16, content_type: Option<String>, body: Option<String> },
+    Fixed {
+        status: u16,
+        content_type: Option<String>,
+        body: Option<String>,
+    },
     Redirect(Redirect),
 }
 
@@ -54,8 +58,7 @@ impl Action {
                     // AWS names it at the top only while there is a single one.
                     nodes.push(leaf("TargetGroupArn", &only.target_group));
                 }
-                let shares =
-                    groups.iter().map(|group| vec![leaf("TargetGroupArn", &group.target_group), leaf("Weight", group.weight)]);
+                let shares = groups.iter().map(|group| vec![leaf("TargetGroupArn", &group.target_group), leaf("Weight", group.weight)]);
                 let sticky = branch("TargetGroupStickinessConfig", [leaf("Enabled", false)]);
                 nodes.push(branch("ForwardConfig", [list("TargetGroups", "member", shares), sticky]));
                 nodes
@@ -68,8 +71,7 @@ impl Action {
             }
             Self::Redirect(to) => {
                 let status = if to.permanent { "HTTP_301" } else { "HTTP_302" };
-                let fields =
-                    [("Protocol", &to.protocol), ("Port", &to.port), ("Host", &to.host), ("Path", &to.path), ("Query", &to.query)];
+                let fields = [("Protocol", &to.protocol), ("Port", &to.port), ("Host", &to.host), ("Path", &to.path), ("Query", &to.query)];
                 let config = fields.into_iter().map(|(name, value)| leaf(name, value)).chain([leaf("StatusCode", status)]);
                 vec![leaf("Type", "redirect"), branch("RedirectConfig", config.collect::<Vec<_>>())]
             }

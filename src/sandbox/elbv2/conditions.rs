@@ -41,7 +41,14 @@ impl Condition {
                 Self::Header { name: config.required("HttpHeaderName")?.to_string(), values: values("HttpHeaderConfig") }
             }
             "http-request-method" | "query-string" | "source-ip" => return Err(AwsError::unsupported(format!("the condition {field}"))),
-            other => return Err(AwsError::bad("ValidationError", format!("Condition field '{other}' must be one of '[path-pattern, host-header, http-header, http-request-method, query-string, source-ip]'"))),
+            other => {
+                return Err(AwsError::bad(
+                    "ValidationError",
+                    format!(
+                        "Condition field '{other}' must be one of '[path-pattern, host-header, http-header, http-request-method, query-string, source-ip]'"
+                    ),
+                ));
+            }
         };
         if condition.values().is_empty() {
             return Err(AwsError::bad("ValidationError", "A condition value must be specified"));
@@ -79,10 +86,12 @@ impl Condition {
         match self {
             Self::Host(values) => values.iter().any(|value| glob(&value.to_lowercase(), &asked.host.to_lowercase())),
             Self::Path(values) => values.iter().any(|value| glob(value, asked.path)),
-            Self::Header { name, values } => asked.headers.get_all(name.as_str()).iter().filter_map(|sent| sent.to_str().ok()).any(|sent| {
-                let sent = sent.to_lowercase();
-                values.iter().any(|value| glob(&value.to_lowercase(), &sent))
-            }),
+            Self::Header { name, values } => {
+                asked.headers.get_all(name.as_str()).iter().filter_map(|sent| sent.to_str().ok()).any(|sent| {
+                    let sent = sent.to_lowercase();
+                    values.iter().any(|value| glob(&value.to_lowercase(), &sent))
+                })
+            }
         }
     }
 }
@@ -141,7 +150,8 @@ mod tests {
 
     #[test]
     fn wildcards() {
-        let fits = [("/*", "/"), ("/*", "/a/b"), ("/img/*.png", "/img/a/b.png"), ("?.example.com", "a.example.com"), ("*", ""), ("/a", "/a")];
+        let fits =
+            [("/*", "/"), ("/*", "/a/b"), ("/img/*.png", "/img/a/b.png"), ("?.example.com", "a.example.com"), ("*", ""), ("/a", "/a")];
         let misses = [("/a", "/A"), ("/a", "/ab"), ("?.example.com", "ab.example.com"), ("/img/*.png", "/img/a.jpg"), ("a*b*c", "ab")];
         assert!(fits.iter().all(|(pattern, text)| glob(pattern, text)));
         assert!(misses.iter().all(|(pattern, text)| !glob(pattern, text)));

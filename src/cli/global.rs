@@ -81,6 +81,7 @@ impl Global {
             events_file: options.events_file.clone(),
             quiet: options.quiet,
             verbose: options.verbose,
+            dumb: surroundings.dumb,
             github: surroundings.github && !surroundings.no_color,
         };
         let (report, trouble) = Report::new(&settings, clock.clone());

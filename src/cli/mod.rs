@@ -64,7 +64,7 @@ pub fn main() -> ExitCode {
     };
     let ended = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => {
-            let ended = runtime.block_on(cli.command.run(&global));
+            let ended = runtime.block_on(global.report.alive(cli.command.run(&global)));
             // A thread that still waits on a socket must not keep a finished command alive.
             runtime.shutdown_background();
             ended

@@ -96,6 +96,12 @@ impl Clock {
         now.boot.saturating_sub(then.boot).max(Duration::try_from(wall).unwrap_or_default())
     }
 
+    /// How long ago that was at most, for a waiter who must not take over too early: by the boot clock alone, since somebody may have
+    /// set the wall clock forward.
+    pub fn passed(&self, then: Moment) -> Duration {
+        self.moment().boot.saturating_sub(then.boot)
+    }
+
     /// The wall clock, for showing to people; never for deciding.
     pub fn wall(&self) -> Timestamp {
         match &self.source {
@@ -142,6 +148,14 @@ mod tests {
         clock.step_wall(-3_600_000);
         clock.sleep(Duration::from_secs(70)).await;
         assert_eq!(clock.since(then), Duration::from_secs(70));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_waiter_does_not_believe_the_wall_clock() {
+        let clock = Clock::for_tests();
+        let then = clock.moment();
+        clock.step_wall(3_600_000);
+        assert_eq!((clock.passed(then), clock.since(then)), (Duration::ZERO, Duration::from_secs(3_600)));
     }
 
     #[test]

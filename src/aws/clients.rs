@@ -22,7 +22,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::guard::{Gate, Guard};
 use super::retry::{Repeat, Retry};
-use super::{Error, Sts};
+use super::{Dynamodb, Error, Sts};
 use crate::clock::Clock;
 
 /// The longest one attempt of a call may take. The lease guard counts on it: a call sent now has landed by then.
@@ -63,6 +63,8 @@ impl fmt::Debug for Connection {
 pub struct Aws {
     /// Who we are.
     pub sts: Sts,
+    /// Locks and records. Never guarded: a holder in doubt must be able to prove its lease, and every write has its own condition.
+    pub dynamodb: Dynamodb,
     link: Arc<Link>,
 }
 
@@ -85,7 +87,7 @@ impl Aws {
 
     fn over(link: Link) -> Self {
         let link = Arc::new(link);
-        Self { sts: Sts::over(&link), link }
+        Self { sts: Sts::over(&link), dynamodb: Dynamodb::over(&link), link }
     }
 }
 
@@ -140,6 +142,11 @@ impl Link {
     {
         let attempt = || async { send().await.map_err(|error| Error::from_sdk(action, error)) };
         self.retry.call(repeat, attempt).await
+    }
+
+    /// Time, as the retry policy has it.
+    pub(super) fn clock(&self) -> Clock {
+        self.retry.clock().clone()
     }
 
     /// The interceptor, if this connection is guarded.

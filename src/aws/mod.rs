@@ -7,12 +7,14 @@
 //! A new call is a method in the file of its service, plus its action in `examples/iam/`.
 
 mod clients;
+pub mod dynamodb;
 mod error;
 mod guard;
 mod retry;
 mod sts;
 
 pub use clients::{Aws, CALL_TIMEOUT, Connection, LONG_CALL_TIMEOUT};
+pub use dynamodb::Dynamodb;
 pub use error::{Error, ErrorKind};
 pub use guard::Guard;
 pub use sts::{Caller, Sts};

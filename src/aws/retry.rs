@@ -34,6 +34,10 @@ impl Retry {
         Self { clock, rng: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))) }
     }
 
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Calls until it succeeds, or fails for good.
     pub(super) async fn call<T, Attempt>(&self, repeat: Repeat, mut attempt: impl FnMut() -> Attempt) -> Result<T, Error>
     where

@@ -1,1 +1,4 @@
-//! Under construction.
+//! One writer per scope: the lease.
+mod constants;
+mod row;
+pub use row::Identity;

@@ -10,6 +10,7 @@ mod fleet;
 mod image;
 mod names;
 mod provision;
+mod records;
 mod release;
 mod spelling;
 mod traffic;
@@ -28,6 +29,7 @@ pub use names::{
     AppName, EnvironmentName, ImageId, NameError, OperationId, ReleaseNumber, RepositoryName, ServiceName, resource_name, short_name, tag,
 };
 pub use provision::{Manifest, ProvisionRepository, ProvisionSpec};
+pub use records::{Scope, sk};
 pub use release::{Release, ServiceSpec, Verdict};
 pub use spelling::nearest;
 pub use traffic::{Conditions, Rule, RuleAction, RuleKey, Weights};

@@ -152,7 +152,7 @@ pub enum OperationKind {
 }
 
 /// `LOCK`: who holds it and what for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LockRecord {
     /// Held or free.
     pub state: LockState,
@@ -168,25 +168,36 @@ pub struct LockRecord {
     pub open: Option<OperationId>,
     /// Milliseconds the lease lasts.
     pub lease_ms: u64,
-    /// Shown: who, from where, through what, doing what, at which stage, since when.
+    /// Shown: who.
     pub who: String,
-    /// Shown: host name or CI run.
+    /// Shown: the machine's name.
     pub host: String,
+    /// Shown: `laptop`, or the address of the CI run.
+    pub via: String,
+    /// Shown: the caller's ARN.
+    pub arn: String,
     /// Shown: `deploying r42`.
     pub doing: String,
     /// Shown: stage.
     pub stage: String,
+    /// Shown: how far it is, in percent.
+    pub percent: Option<u64>,
     /// Shown: RFC 3339.
     pub since: String,
+    /// Shown: how long it may still take, in seconds.
+    pub eta_s: Option<u64>,
+    /// Shown: version of the adstage that holds it.
+    pub cli: String,
     /// Someone asked the holder to stop: who and why.
     pub halt: Option<(String, String)>,
 }
 
 /// Whether the mutex is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LockState {
     /// Nobody holds it.
+    #[default]
     Free,
     /// Somebody does, or did and vanished.
     Held,
@@ -199,6 +210,8 @@ pub struct FreezeRecord {
     pub who: String,
     /// Why.
     pub reason: String,
+    /// When it was made, RFC 3339.
+    pub made: String,
     /// Until when, RFC 3339; none means until somebody lifts it.
     pub until: Option<String>,
 }

@@ -1,0 +1,55 @@
+//! Reading the journal: strong reads only, a few at once.
+
+use super::entry::Logged;
+use super::rows::{self, Operation};
+use crate::aws::dynamodb::{Item, Key, Malformed, Query};
+use crate::aws::{Dynamodb, Error};
+use crate::model::{Head, OperationId, OperationRecord, ReleaseNumber, ReleaseRecord, Scope, sk};
+
+/// How many releases are read; any other is read by its number.
+const RELEASES: usize = 50;
+/// How many operations are read.
+const OPERATIONS: usize = 20;
+
+/// What the journal says about a scope.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Journal {
+    /// What was meant to serve.
+    pub head: Option<Head>,
+    /// The newest releases, newest first.
+    pub releases: Vec<ReleaseRecord>,
+    /// The newest operations, newest first.
+    pub operations: Vec<OperationRecord>,
+}
+
+/// The newest of everything. An empty table, or none at all for this scope, is an empty journal.
+pub async fn read(db: &Dynamodb, scope: &Scope) -> Result<Journal, Error> {
+    let head_key = Key::new(&scope.pk, sk::HEAD);
+    let releases = Query::prefix(&scope.pk, sk::RELEASES).newest(RELEASES);
+    // Operations and their events share a prefix so that an operation is read with its events in one query; only operations have a kind.
+    let operations = Query::prefix(&scope.pk, sk::OPERATIONS).newest(OPERATIONS).having("kind");
+    let (head, releases, operations) =
+        tokio::try_join!(db.get(&scope.table, &head_key), db.query(&scope.table, &releases), db.query(&scope.table, &operations))?;
+    Ok(Journal {
+        head: head.as_ref().map(rows::parse_head).transpose()?,
+        releases: parsed(&releases, rows::parse_release)?,
+        operations: parsed(&operations, |row| rows::parse_operation(row).map(|operation| operation.record))?,
+    })
+}
+
+/// One release by its number.
+pub async fn release(db: &Dynamodb, scope: &Scope, number: ReleaseNumber) -> Result<Option<ReleaseRecord>, Error> {
+    let row = db.get(&scope.table, &Key::new(&scope.pk, sk::release(number))).await?;
+    Ok(row.as_ref().map(rows::parse_release).transpose()?)
+}
+
+/// One operation with all its events, in one read.
+pub async fn operation(db: &Dynamodb, scope: &Scope, id: &OperationId) -> Result<Option<(Operation, Vec<Logged>)>, Error> {
+    let rows = db.query(&scope.table, &Query::prefix(&scope.pk, sk::operation(id))).await?;
+    let Some((first, events)) = rows.split_first() else { return Ok(None) };
+    Ok(Some((rows::parse_operation(first)?, parsed(events, Logged::parse)?)))
+}
+
+fn parsed<T>(rows: &[Item], parse: impl Fn(&Item) -> Result<T, Malformed>) -> Result<Vec<T>, Malformed> {
+    rows.iter().map(parse).collect()
+}

@@ -17,6 +17,8 @@ pub struct Surroundings {
     pub sandbox_home: Option<PathBuf>,
     /// `NO_COLOR` is set and not empty.
     pub no_color: bool,
+    /// `TERM` is `dumb`.
+    pub dumb: bool,
     /// Runs on GitHub Actions.
     pub github: bool,
     /// Runs in some CI.
@@ -25,8 +27,6 @@ pub struct Surroundings {
     pub run_url: Option<String>,
     /// Login name.
     pub user: Option<String>,
-    /// Width of the terminal, if the shell exports it.
-    pub columns: Option<usize>,
 }
 
 impl Surroundings {
@@ -44,11 +44,11 @@ impl Surroundings {
             progress: text("ADSTAGE_PROGRESS"),
             sandbox_home: path("ADSTAGE_SANDBOX_HOME").or_else(|| Some(state?.join("adstage/sandbox"))),
             no_color: text("NO_COLOR").is_some(),
+            dumb: text("TERM").is_some_and(|value| value == "dumb"),
             github: text("GITHUB_ACTIONS").is_some_and(|value| value == "true"),
             ci: text("CI").is_some_and(|value| value != "false"),
             run_url,
             user: text("USER").or_else(|| text("LOGNAME")).or_else(|| text("GITHUB_ACTOR")),
-            columns: text("COLUMNS").and_then(|value| value.parse().ok()),
         }
     }
 }

@@ -2,12 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use anyhow::Context;
 use clap::ValueEnum;
 
 use super::environment::Surroundings;
 use crate::clock::Clock;
+use crate::config::{self, Config};
 use crate::failure::{End, Failure};
+use crate::model::{Environment, Seconds};
 use crate::report::{Color, Output, Progress, Report, Settings};
 
 /// Options every subcommand takes.
@@ -49,7 +54,7 @@ pub struct Options {
     pub confirm: Option<String>,
     /// Wait this long for somebody else's lock (`15m`); never for a person's freeze
     #[arg(long, global = true, value_name = "TIME", value_parser = timespan)]
-    pub lock_timeout: Option<std::time::Duration>,
+    pub lock_timeout: Option<Duration>,
 }
 
 /// What every subcommand is given.
@@ -62,6 +67,7 @@ pub struct Global {
     pub report: Report,
     /// Time.
     pub clock: Clock,
+    config: OnceLock<Config>,
 }
 
 impl Global {
@@ -75,6 +81,7 @@ impl Global {
             events_file: options.events_file.clone(),
             quiet: options.quiet,
             verbose: options.verbose,
+            dumb: surroundings.dumb,
             github: surroundings.github && !surroundings.no_color,
         };
         let (report, trouble) = Report::new(&settings, clock.clone());
@@ -82,7 +89,35 @@ impl Global {
             report.failure(&failure);
             return Err(failure);
         }
-        Ok(Self { options, surroundings, report, clock })
+        Ok(Self { options, surroundings, report, clock, config: OnceLock::new() })
+    }
+}
+
+impl Global {
+    /// The configuration, read when first asked for.
+    pub fn config(&self) -> Result<&Config, Failure> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let config = config::load(&self.config_path()?)?;
+        Ok(self.config.get_or_init(|| config))
+    }
+
+    /// The file that would be read.
+    pub fn config_path(&self) -> Result<PathBuf, Failure> {
+        if let Some(path) = self.options.config.as_ref().or(self.surroundings.config.as_ref()) {
+            return Ok(path.clone());
+        }
+        let here = std::env::current_dir().context("the current folder cannot be read")?;
+        config::find(&here).ok_or_else(|| {
+            let what = format!("there is no {} here or in any folder above", config::FILE);
+            Failure::new(End::Config, what).because(format!("looked from {} upwards", here.display())).next("adstage help config")
+        })
+    }
+
+    /// The environment of this name.
+    pub fn environment(&self, name: &str) -> Result<Arc<Environment>, Failure> {
+        self.config()?.environment(name).cloned().map(Arc::new)
     }
 }
 
@@ -106,7 +141,6 @@ fn chosen<T: ValueEnum>(text: Option<&str>) -> Option<T> {
 }
 
 /// `90s`, `15m`, `1h 30m`.
-pub fn timespan(text: &str) -> Result<std::time::Duration, String> {
-    let span: jiff::SignedDuration = text.parse().map_err(|_| "times look like 90s, 15m or 1h30m".to_string())?;
-    std::time::Duration::try_from(span).map_err(|_| "must not be negative".to_string())
+fn timespan(text: &str) -> Result<Duration, String> {
+    config::timespan(text).map(Seconds::duration)
 }

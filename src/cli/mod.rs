@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::failure::{End, Failure};
 
 mod completions;
+mod config;
 pub mod environment;
 pub mod global;
 mod help;
@@ -28,6 +29,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Config(config::Args),
     Completions(completions::Args),
     Man(man::Args),
     Help(help::Args),
@@ -36,6 +38,7 @@ enum Command {
 impl Command {
     async fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
+            Self::Config(args) => config::run(args, global).await,
             Self::Completions(args) => completions::run(args, global).await,
             Self::Man(args) => man::run(args, global).await,
             Self::Help(args) => help::run(args, global).await,
@@ -61,7 +64,7 @@ pub fn main() -> ExitCode {
     };
     let ended = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => {
-            let ended = runtime.block_on(cli.command.run(&global));
+            let ended = runtime.block_on(global.report.alive(cli.command.run(&global)));
             // A thread that still waits on a socket must not keep a finished command alive.
             runtime.shutdown_background();
             ended

@@ -3,8 +3,24 @@
 //!
 //! Each submodule holds the order of one operation, on one screen. [`lint()`] holds the rules every plan must meet.
 
+mod candidate;
+mod deploy;
+mod draft;
+mod image;
+mod refusal;
+mod render;
+mod rollback;
+mod select;
+mod setup;
+mod situation;
 mod step;
 
+pub use deploy::{DeployRequest, deploy};
+pub use image::{BakeRequest, bake, bake_hash, builder_script, image_name};
+pub use refusal::Refusal;
+pub use render::render;
+pub use rollback::{RollbackRequest, rollback};
+pub use setup::setup;
 pub use step::{Step, TargetGroupSpec, TemplateSpec};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,17 +108,6 @@ impl fmt::Display for StageName {
             Self::Prove => "prove",
         })
     }
-}
-
-/// A plan that must not exist, and why. Everything that is wrong is reported at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// What was refused, one line.
-    pub what: String,
-    /// Every reason.
-    pub because: Vec<String>,
-    /// Commands to type next, most useful first.
-    pub next: Vec<String>,
 }
 
 impl Plan {

@@ -234,6 +234,31 @@ pub struct TargetGroupSpec {
     pub drain: Seconds,
 }
 
+impl Step {
+    /// Undoing it brings back what was there before, or it changes nothing at all.
+    pub fn has_way_back(&self) -> bool {
+        !matches!(self, Self::RetireFleet { .. } | Self::CreateLoadBalancer | Self::CreateListener | Self::CreateRouteRule { .. })
+    }
+
+    /// The fleet it is about, if it is about one.
+    pub fn fleet(&self) -> Option<&FleetKey> {
+        match self {
+            Self::CreateLaunchTemplate { fleet, .. }
+            | Self::CreateTargetGroup { fleet, .. }
+            | Self::CreateTestRule { fleet }
+            | Self::LaunchFleet { fleet, .. }
+            | Self::AwaitHealthy { fleet, .. }
+            | Self::CompareCapacity { candidate: fleet, .. }
+            | Self::PinSize { fleet, .. }
+            | Self::WatchFleet { fleet, .. }
+            | Self::SettleFleet { fleet, .. }
+            | Self::ResizeFleet { fleet, .. }
+            | Self::RetireFleet { fleet, .. } => Some(fleet),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Step {
     /// One line, as a reviewer would read it aloud.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,15 +4,18 @@
 use serde_json::{Map, Value, json};
 
 use super::color;
-use crate::failure::Failure;
+use crate::failure::{End, Failure};
 
 /// The five parts.
 pub(super) fn text(failure: &Failure) -> String {
-    let mut text = format!("{} {}\n", color::bad("error:"), failure.what);
+    // Mistakes in a file are drawn like a compiler's: the drawings first, their number last.
+    let drawings = failure.evidence.iter().filter(|_| failure.end == End::Config);
+    let mut text: String = drawings.map(|drawing| format!("{}\n\n", drawing.trim_end())).collect();
+    text += &format!("{} {}\n", color::bad("error:"), failure.what);
     for cause in &failure.because {
         text += &indented("  because  ", cause);
     }
-    for line in &failure.evidence {
+    for line in failure.evidence.iter().filter(|_| failure.end != End::Config) {
         text += &indented("           ", line);
     }
     if let Some(serving) = &failure.serving {

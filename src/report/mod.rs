@@ -2,18 +2,23 @@
 //!
 //! stdout is data, stderr is talk. With `--output json` stdout carries JSON and nothing else, in every command.
 
+mod ask;
 mod board;
 mod color;
 mod failure;
+mod layout;
 mod ndjson;
 mod plain;
 mod settings;
+mod table;
+mod tty;
 
 pub use color::{bold, dim};
 pub use failure::usage_json;
 pub use settings::{Color, Output, Progress, Settings};
+pub use table::Table;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +65,7 @@ pub struct Report {
 struct Inner {
     output: Output,
     quiet: bool,
+    tick: Duration,
     clock: Clock,
     began: Moment,
     state: Mutex<State>,
@@ -86,9 +92,8 @@ impl Report {
         let face: Option<Box<dyn Face>> = match settings.shown() {
             Progress::Quiet => None,
             Progress::Ndjson => Some(Box::new(ndjson::Ndjson::new(Box::new(io::stderr())))),
-            Progress::Auto | Progress::Tty | Progress::Plain => {
-                Some(Box::new(plain::Plain::new(stderr(), settings.github, jiff::tz::TimeZone::system())))
-            }
+            Progress::Tty => Some(Box::new(tty::Tty::new(choice != anstream::ColorChoice::Never))),
+            Progress::Auto | Progress::Plain => Some(Box::new(plain::Plain::new(stderr(), settings.github, jiff::tz::TimeZone::system()))),
         };
         let (file, trouble) = match settings.events_file.as_ref().map(|path| (path, std::fs::File::create(path))) {
             None => (None, None),
@@ -101,7 +106,9 @@ impl Report {
         let stdout = Box::new(anstream::AutoStream::new(io::stdout(), settings.choice(&io::stdout())));
         let state = State { stdout, face, file, stderr: stderr(), attached: Map::new() };
         let began = clock.moment();
-        let inner = Inner { output: settings.output, quiet: settings.quiet, clock, began, state: Mutex::new(state) };
+        // Only a terminal is redrawn; elsewhere a second is fine enough for the heartbeat.
+        let tick = Duration::from_millis(if settings.shown() == Progress::Tty { 200 } else { 1_000 });
+        let inner = Inner { output: settings.output, quiet: settings.quiet, tick, clock, began, state: Mutex::new(state) };
         (Self { inner: Arc::new(inner) }, trouble)
     }
 
@@ -153,6 +160,14 @@ impl Report {
         self.write_result(&text)
     }
 
+    /// A table as the result: columns on a terminal, tab-separated values in a pipe.
+    pub fn result_table(&self, value: &impl Serialize, table: &Table, note: &str) -> Result<(), Failure> {
+        self.result(value, || match io::stdout().is_terminal() {
+            true => format!("{}{note}", table.columns(layout::terminal_width())),
+            false => table.tsv(),
+        })
+    }
+
     fn write_result(&self, text: &str) -> Result<(), Failure> {
         let mut state = self.state();
         let newline = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
@@ -189,7 +204,7 @@ impl Report {
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                () = self.inner.clock.sleep(Duration::from_millis(200)) => {
+                () = self.inner.clock.sleep(self.inner.tick) => {
                     let now = self.now();
                     if let Some(face) = &mut self.state().face {
                         face.tick(now);
@@ -211,3 +226,6 @@ impl Report {
         self.inner.quiet
     }
 }
+
+#[cfg(test)]
+mod tests;

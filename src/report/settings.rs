@@ -59,6 +59,8 @@ pub struct Settings {
     pub quiet: bool,
     /// 0, 1: AWS calls, 2: debugging.
     pub verbose: u8,
+    /// The terminal cannot move its cursor.
+    pub dumb: bool,
     /// On GitHub Actions with colour allowed: groups, annotations, forced colour.
     pub github: bool,
 }
@@ -70,8 +72,9 @@ impl Settings {
             _ if self.quiet => Progress::Quiet,
             // Log lines between redraws would tear the picture.
             Progress::Auto | Progress::Tty if self.verbose > 0 => Progress::Plain,
-            Progress::Auto if io::stderr().is_terminal() => Progress::Tty,
-            Progress::Auto => Progress::Plain,
+            // Without a terminal, or on one that cannot move its cursor, redrawing shows nothing or a mess.
+            Progress::Auto | Progress::Tty if self.dumb || !io::stderr().is_terminal() => Progress::Plain,
+            Progress::Auto => Progress::Tty,
             chosen => chosen,
         }
     }

@@ -1,16 +1,138 @@
-//! Under construction.
+//! ELBv2: load balancers, listeners, rules, target groups, and the verdicts of their health checks.
+//!
+//! The control plane lives here and in nothing else: what the API shows is the truth in [`state`]; what visitors meet is decided by
+//! [`routing`] from what each node has heard so far ([`spread`]). Sockets are in `balancer`. Auto Scaling registers through
+//! [`register`] and [`deregister`], as the real one calls this service.
+
+mod actions;
+mod attributes;
+mod conditions;
+mod health;
+mod listeners;
+mod load_balancers;
+mod routing;
+mod rules;
+mod spread;
+mod state;
+mod tags;
+mod target_groups;
+mod targets;
+#[cfg(test)]
+mod tests;
+mod traffic;
 
 use super::engine::{Answer, Call, Context, State};
-use super::wire::AwsError;
+use super::wire::{AwsError, Node, Params, branch, leaf};
 
-/// State.
-#[derive(Default)]
-pub(super) struct Elbv2;
+pub(super) use actions::Redirect;
+pub(super) use conditions::Asked;
+pub(super) use routing::{Decision, Forwarded, route};
+pub(super) use spread::NODES;
+pub(super) use state::{Elbv2, Listener, LoadBalancer};
+pub(super) use targets::{deregister, drained, register, standing};
+pub use traffic::{GroupTraffic, LoadBalancerStatus};
+pub(super) use traffic::{count, count_refusal, status};
 
 /// Dispatch.
-pub(super) fn call(_call: &mut Call<'_>, action: &str) -> Answer {
-    Err(AwsError::unsupported(format!("the Elbv2 action {action}")))
+pub(super) fn call(call: &mut Call<'_>, action: &str) -> Answer {
+    match action {
+        "CreateLoadBalancer" => load_balancers::create(call),
+        "DescribeLoadBalancers" => load_balancers::describe(call),
+        "DeleteLoadBalancer" => load_balancers::delete(call),
+        "ModifyLoadBalancerAttributes" => attributes::modify_load_balancer(call),
+        "DescribeLoadBalancerAttributes" => attributes::describe_load_balancer(call),
+        "CreateListener" => listeners::create(call),
+        "DescribeListeners" => listeners::describe(call),
+        "ModifyListener" => listeners::modify(call),
+        "DeleteListener" => listeners::delete(call),
+        "CreateRule" => rules::create(call),
+        "DescribeRules" => rules::describe(call),
+        "ModifyRule" => rules::modify(call),
+        "DeleteRule" => rules::delete(call),
+        "SetRulePriorities" => rules::set_priorities(call),
+        "CreateTargetGroup" => target_groups::create(call),
+        "DescribeTargetGroups" => target_groups::describe(call),
+        "ModifyTargetGroup" => target_groups::modify(call),
+        "DeleteTargetGroup" => target_groups::delete(call),
+        "ModifyTargetGroupAttributes" => attributes::modify_target_group(call),
+        "DescribeTargetGroupAttributes" => attributes::describe_target_group(call),
+        "RegisterTargets" => targets::register_all(call),
+        "DeregisterTargets" => targets::deregister_all(call),
+        "DescribeTargetHealth" => targets::describe_health(call),
+        "AddTags" => tags::add(call),
+        "RemoveTags" => tags::remove(call),
+        "DescribeTags" => tags::describe(call),
+        other => Err(AwsError::unsupported(format!("the Elastic Load Balancing action {other}"))),
+    }
 }
 
-/// Moves states on.
-pub(super) fn tick(_state: &mut State, _context: Context<'_>) {}
+/// Moves states on: checks that are due, targets whose delay is over, sockets of new listeners.
+pub(super) fn tick(state: &mut State, context: Context<'_>) {
+    targets::let_go(state, context);
+    health::tick(state, context);
+    super::balancer::open_sockets(state, context);
+}
+
+/// True if a target group with this ARN exists.
+pub(super) fn target_group_exists(state: &State, arn: &str) -> bool {
+    state.elbv2.target_groups.contains_key(arn)
+}
+
+fn no_target_group(arn: &str) -> AwsError {
+    AwsError::bad("TargetGroupNotFound", format!("Target groups '{arn}' not found"))
+}
+
+fn no_load_balancer(arn: &str) -> AwsError {
+    AwsError::bad("LoadBalancerNotFound", format!("Load balancers '[{arn}]' not found"))
+}
+
+fn no_listener(arn: &str) -> AwsError {
+    AwsError::bad("ListenerNotFound", format!("One or more listeners not found: '{arn}'"))
+}
+
+fn no_rule(arn: &str) -> AwsError {
+    AwsError::bad("RuleNotFound", format!("One or more rules not found: '{arn}'"))
+}
+
+/// An answer with these fields.
+fn answer(fields: impl IntoIterator<Item = Node>) -> Answer {
+    Ok(branch("Result", fields))
+}
+
+/// An ARN in this service; `rest` is all after the account.
+fn arn(state: &State, rest: &str) -> String {
+    format!("arn:aws:elasticloadbalancing:{}:{}:{rest}", state.place.region, state.place.account)
+}
+
+/// The 16 hex digits AWS ends its ARNs with.
+fn suffix(state: &mut State) -> String {
+    format!("{:016x}", state.rng.u64(..))
+}
+
+/// One page of a list: `PageSize` (at most 400) items after `Marker`, and the next marker, which here is an index.
+fn page<T>(items: Vec<T>, params: &Params) -> Result<(Vec<T>, Option<Node>), AwsError> {
+    let size = params.number("PageSize")?.unwrap_or(400);
+    let size = usize::try_from(size).ok().filter(|size| (1..=400).contains(size));
+    let size = size.ok_or_else(|| AwsError::bad("ValidationError", "PageSize must be between 1 and 400"))?;
+    let from: usize = match params.get("Marker").filter(|marker| !marker.is_empty()) {
+        Some(marker) => marker.parse().map_err(|_| AwsError::bad("ValidationError", format!("'{marker}' is not a valid marker")))?,
+        None => 0,
+    };
+    let next = (from + size < items.len()).then(|| leaf("NextMarker", from + size));
+    Ok((items.into_iter().skip(from).take(size).collect(), next))
+}
+
+/// A load balancer's or target group's name: 32 letters, digits and hyphens, no hyphen at the ends.
+fn check_name(name: &str, what: &str) -> Result<(), AwsError> {
+    if name.len() > 32 {
+        return Err(AwsError::bad("ValidationError", format!("{what} name '{name}' cannot be longer than '32' characters")));
+    }
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        let message = format!("{what} name '{name}' can only contain characters that are alphanumeric characters and hyphens(-)");
+        return Err(AwsError::bad("ValidationError", message));
+    }
+    if name.starts_with('-') || name.ends_with('-') {
+        return Err(AwsError::bad("ValidationError", format!("{what} name '{name}' cannot begin or end with '-'")));
+    }
+    Ok(())
+}

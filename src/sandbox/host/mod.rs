@@ -1,5 +1,14 @@
 //! Whatever runs the machines behind EC2's instances: real process trees, or scripts in virtual time.
 
+mod addresses;
+mod imds;
+mod init;
+mod machine;
+mod orphans;
+mod probe;
+mod processes;
+mod roots;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
@@ -43,14 +52,20 @@ pub(super) struct Metadata {
     pub availability_zone: String,
     /// Keys and values; `None` unless the launch set InstanceMetadataTags to enabled.
     pub tags: Option<BTreeMap<String, String>>,
-    /// `autoscaling/target-lifecycle-state`, for members of a group.
-    pub lifecycle: Option<String>,
 }
 
-/// Who knows it: the engine. The host holds it weakly, since the engine holds the host.
+/// Who knows it: the engine, or a test. The host holds it weakly, since the engine holds the host.
 pub(super) trait MetadataSource: Send + Sync + 'static {
     /// Metadata of one instance; `None` if there is no such instance (any more).
     fn metadata(&self, instance: &str) -> Option<Metadata>;
+}
+
+impl MetadataSource for Engine {
+    fn metadata(&self, instance: &str) -> Option<Metadata> {
+        let known = Engine::metadata(self, instance)?;
+        let tags = known.instance.request.metadata.tags.then_some(known.tags);
+        Some(Metadata { instance_type: known.instance.request.kind, availability_zone: known.instance.zone, tags })
+    }
 }
 
 /// The engine's only way to machines. Nothing here blocks or waits: long work goes on in the background, and later questions

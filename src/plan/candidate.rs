@@ -1,0 +1,91 @@
+//! How a fleet comes to be: the steps from nothing to verified, the same for a deploy and for a rollback to a release whose fleet is gone.
+
+use std::collections::BTreeMap;
+
+use crate::model::{
+    AGENT_PORT, DeployTiming, Environment, FleetKey, Release, ReleaseNumber, Service, ServiceName, ServiceSpec, UserData, UserDataError,
+    UserService,
+};
+
+use super::situation::Standing;
+use super::{Step, TargetGroupSpec, TemplateSpec};
+
+/// A service's configuration, as a release keeps it.
+pub(super) fn spec(service: &Service, timing: &DeployTiming) -> ServiceSpec {
+    ServiceSpec {
+        repository: service.repository.clone(),
+        run: service.run.clone(),
+        port: service.port,
+        health_path: service.health_path.clone(),
+        variables: service.variables.clone(),
+        instance_type: service.instance_type.clone(),
+        health: timing.health.clone(),
+        drain: timing.drain,
+    }
+}
+
+/// What instances are told: what each of these services is.
+pub(super) fn user_data(
+    environment: &Environment,
+    release: Option<ReleaseNumber>,
+    services: &BTreeMap<ServiceName, ServiceSpec>,
+) -> Result<String, UserDataError> {
+    let told = |spec: &ServiceSpec| UserService {
+        repository: spec.repository.clone(),
+        run: spec.run.clone(),
+        port: spec.port,
+        health_path: spec.health_path.clone(),
+        variables: spec.variables.clone(),
+    };
+    let services = services.iter().map(|(name, spec)| (name.clone(), told(spec))).collect();
+    UserData::new(environment.app.clone(), environment.name.clone(), release, services).render()
+}
+
+/// One fleet to be made.
+pub(super) struct Candidate {
+    pub fleet: FleetKey,
+    template: TemplateSpec,
+    target_group: TargetGroupSpec,
+    size: u32,
+    max: u32,
+}
+
+impl Candidate {
+    /// The fleet of one service of a release; the error says why its instances cannot be told what to be.
+    pub fn new(environment: &Environment, standing: &Standing, release: &Release, spec: &ServiceSpec) -> Result<Self, UserDataError> {
+        let fleet = standing.key(release.number);
+        let only = BTreeMap::from([(fleet.service.clone(), spec.clone())]);
+        let user_data = user_data(environment, Some(release.number), &only)?;
+        let template = TemplateSpec { image: release.image.clone(), instance_type: spec.instance_type.clone(), user_data };
+        // A worker is checked through its agent, which vouches for every service of the instance.
+        let (port, path) = match spec.port {
+            Some(port) => (port, spec.health_path.clone()),
+            None => (AGENT_PORT, "/health".to_string()),
+        };
+        let target_group = TargetGroupSpec { port, path, health: spec.health.clone(), drain: spec.drain };
+        let size = standing.size();
+        Ok(Self { fleet, template, target_group, size, max: standing.max(size) })
+    }
+
+    /// What an Auto Scaling group needs before it can be made.
+    pub fn foundations(&self) -> [Step; 2] {
+        let fleet = || self.fleet.clone();
+        [
+            Step::CreateLaunchTemplate { fleet: fleet(), template: self.template.clone() },
+            Step::CreateTargetGroup { fleet: fleet(), spec: self.target_group.clone() },
+        ]
+    }
+
+    /// Makes the load balancer check it where no visitor can reach it.
+    pub fn test_rule(&self) -> Step {
+        Step::CreateTestRule { fleet: self.fleet.clone() }
+    }
+
+    pub fn launch(&self) -> Step {
+        Step::LaunchFleet { fleet: self.fleet.clone(), size: self.size, max: self.max }
+    }
+
+    pub fn wait(&self, timing: &DeployTiming) -> Step {
+        Step::AwaitHealthy { fleet: self.fleet.clone(), count: self.size, within: timing.healthy_within, stable_for: timing.stable_for }
+    }
+}

@@ -1,0 +1,301 @@
+//! A new release, verified before any visitor reaches it. [`order`] is the whole of it, on one screen.
+//!
+//! Already live (the same image and the same configuration in every service asked for) is a plan without stages, whose notes say so:
+//! "done, nothing to do" is an answer, not a refusal. `force` deploys it again all the same.
+//!
+//! The environment's own operation, once it holds the lock, is no unfinished one: callers who plan again under the lock take it out of
+//! `world.records.operations` first.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Environment, Image, OperationKind, Release, ReleaseNumber, ServiceName, Verdict, World};
+
+use super::candidate::{Candidate, spec};
+use super::draft::{Doomed, Draft};
+use super::refusal::{Reasons, rollback};
+use super::situation::{Cut, Situation, Standing, said};
+use super::{Plan, Refusal, StageName, Step, select};
+
+/// A rule forwards to at most this many target groups (*Elastic Load Balancing API Reference v2*, ForwardActionConfig).
+pub(super) const CROWD: usize = 5;
+
+/// What was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeployRequest {
+    /// The image by id or name; the newest proved one if none is named.
+    pub image: Option<String>,
+    /// Only these services; all of the environment's if empty.
+    pub services: Vec<ServiceName>,
+    /// Also if it is live already, or marked bad.
+    pub force: bool,
+}
+
+/// The plan that makes an image live, or every reason why there must not be one.
+pub fn deploy(environment: &Environment, world: &World, request: &DeployRequest) -> Result<Plan, Refusal> {
+    let situation = Situation::of(environment, world);
+    let what = format!("cannot deploy to {}", environment.name);
+    let mut reasons = Reasons::default();
+    let standings = chosen(&situation, request, &mut reasons);
+    reasons.network(&situation);
+    half_moved(&situation, &mut reasons);
+    let image = select::image(&environment.app, world, request.image.as_deref(), &mut reasons);
+    let Some(image) = image else { return Err(reasons.refusal(what)) };
+    let release = new_release(&situation, &standings, image);
+    holds_repositories(image, &release, &mut reasons);
+    if !request.force {
+        not_marked_bad(&situation, &release, &mut reasons);
+    }
+    let candidates = candidates(&situation, &standings, &release, &mut reasons);
+    reasons.verdict(what)?;
+    if !request.force && standings.iter().all(|standing| is_live(&situation, standing, &release)) {
+        return Ok(already_live(&situation, &standings));
+    }
+    Ok(order(&situation, &standings, release, &candidates))
+}
+
+/// The order of a deploy.
+fn order(situation: &Situation, standings: &[&Standing], release: Release, candidates: &[Candidate]) -> Plan {
+    let (timing, number) = (&situation.environment.timing, release.number);
+    let mut draft = Draft::new(situation);
+    let crowded = standings.iter().flat_map(|standing| crowded_out(situation, standing, number, &draft)).collect();
+    clear(situation, crowded, &mut draft);
+
+    draft.wave(StageName::Prepare, candidates.iter().flat_map(Candidate::foundations));
+    let tests: Vec<_> = candidates.iter().map(Candidate::test_rule).collect();
+    let idle: Vec<_> = rules(standings).filter_map(|rule| draft.idle(rule, number)).collect();
+    draft.wave(StageName::Prepare, tests.into_iter().chain(idle));
+    draft.wave(StageName::Launch, candidates.iter().map(Candidate::launch));
+    draft.wave(StageName::Await, candidates.iter().map(|candidate| candidate.wait(timing)));
+    draft.wave(StageName::Verify, standings.iter().filter_map(|standing| compare(standing, number)));
+    draft.wave(StageName::CutOver, standings.iter().flat_map(|standing| pins(standing, number)));
+    let moves: Vec<_> = rules(standings).filter_map(|rule| draft.cut_over(rule, number)).collect();
+    draft.wave(StageName::CutOver, moves);
+    draft.wave(StageName::Watch, watch(situation, standings, number));
+    settle(situation, standings, number, &mut draft);
+
+    let mut serving = situation.serving();
+    serving.extend(standings.iter().map(|standing| (standing.service.name.clone(), number)));
+    Plan {
+        kind: OperationKind::Deploy,
+        previous: standings.iter().filter_map(|standing| standing.live).max(),
+        release: Some(release),
+        new_release: true,
+        before: situation.serving(),
+        serving,
+        notes: notes(situation, standings),
+        stages: draft.stages,
+    }
+}
+
+/// Wrecks go first, and whatever else must.
+pub(super) fn clear(situation: &Situation, others: Vec<Doomed>, draft: &mut Draft) {
+    let doomed: Vec<_> = wrecks(situation).into_iter().chain(others).collect();
+    draft.remove(StageName::Clear, &doomed, Vec::new());
+}
+
+pub(super) fn wrecks(situation: &Situation) -> Vec<Doomed> {
+    let wrecks = situation.standings.iter().flat_map(|standing| standing.wrecks().into_iter().map(move |release| (standing, release)));
+    wrecks.map(|(standing, release)| Doomed::new(situation, standing, release)).collect()
+}
+
+/// Warm fleets that must leave before one more release fits into the route's rule, least valuable first.
+pub(super) fn crowded_out(situation: &Situation, standing: &Standing, number: ReleaseNumber, draft: &Draft) -> Vec<Doomed> {
+    let Some(rule) = &standing.rule else { return Vec::new() };
+    if standing.weights.0.contains_key(&number) {
+        return Vec::new();
+    }
+    let wrecks = standing.wrecks().iter().filter(|release| standing.weights.0.contains_key(release)).count();
+    let excess = (draft.crowd(rule) + 1).saturating_sub(wrecks).saturating_sub(CROWD);
+    let idle = |release: &ReleaseNumber| standing.weights.0.get(release) == Some(&0) && standing.recorded() != Some(*release);
+    let leaving = standing.by_worth().into_iter().rev().filter(idle).take(excess);
+    leaving.map(|release| Doomed::new(situation, standing, release)).collect()
+}
+
+pub(super) fn rules<'a>(standings: &'a [&Standing]) -> impl Iterator<Item = &'a crate::model::RuleKey> {
+    standings.iter().filter_map(|standing| standing.rule.as_ref())
+}
+
+fn compare(standing: &Standing, number: ReleaseNumber) -> Option<Step> {
+    standing.live_group()?;
+    Some(Step::CompareCapacity { candidate: standing.key(number), live: standing.key(standing.live?) })
+}
+
+/// A fleet that is about to lose its visitors must not shrink for want of load: it is what a rollback goes back to.
+pub(super) fn pins(standing: &Standing, next: ReleaseNumber) -> Vec<Step> {
+    let losing = standing.weights.0.iter().filter(|(release, weight)| **weight > 0 && **release != next);
+    let pin = |release: ReleaseNumber| {
+        let group = standing.group(release)?;
+        Some(Step::PinSize { fleet: standing.key(release), min_before: group.min, size: group.desired })
+    };
+    losing.filter_map(|(release, _)| pin(*release)).collect()
+}
+
+pub(super) fn watch(situation: &Situation, standings: &[&Standing], number: ReleaseNumber) -> Vec<Step> {
+    let span = situation.environment.timing.watch;
+    if span.0 == 0 {
+        return Vec::new();
+    }
+    standings.iter().map(|standing| Step::WatchFleet { fleet: standing.key(number), count: standing.size(), span }).collect()
+}
+
+/// The candidate becomes live. What it leaves stays warm, as many releases as the environment keeps; older ones go. A worker's old fleet
+/// is put to sleep instead (two releases must not share the queues for days): going back to it means waking it.
+fn settle(situation: &Situation, standings: &[&Standing], number: ReleaseNumber, draft: &mut Draft) {
+    let keep = situation.environment.timing.keep_warm as usize;
+    let mut steps = Vec::new();
+    let mut doomed = Vec::new();
+    for standing in standings {
+        steps.push(settled(standing, number, standing.size()));
+        let mut kept = standing.by_worth();
+        kept.retain(|release| *release != number && !crowded(draft, standing, *release));
+        steps.extend(kept.iter().take(keep).filter_map(|release| asleep(standing, *release)));
+        doomed.extend(kept.iter().skip(keep).map(|release| Doomed::new(situation, standing, *release)));
+    }
+    draft.remove(StageName::Settle, &doomed, steps);
+}
+
+/// The stages so far remove it already.
+fn crowded(draft: &Draft, standing: &Standing, release: ReleaseNumber) -> bool {
+    let key = standing.key(release);
+    draft.stages.iter().flat_map(|stage| &stage.steps).any(|step| matches!(step, Step::RetireFleet { fleet, .. } if *fleet == key))
+}
+
+pub(super) fn settled(standing: &Standing, number: ReleaseNumber, size: u32) -> Step {
+    Step::SettleFleet { fleet: standing.key(number), min: standing.service.instances.min(size), max: standing.max(size) }
+}
+
+/// A worker's fleet down to nothing, its template and target group kept.
+pub(super) fn asleep(standing: &Standing, release: ReleaseNumber) -> Option<Step> {
+    let group = standing.group(release).filter(|group| standing.rule.is_none() && group.desired > 0)?;
+    Some(Step::ResizeFleet { fleet: standing.key(release), size_before: group.desired, size: 0, max: group.max })
+}
+
+/// Nothing new to make. If the deploy that made it was cut short, what it left undone after the cutover is done now, and recorded.
+fn already_live(situation: &Situation, standings: &[&Standing]) -> Plan {
+    let mut draft = Draft::new(situation);
+    let newest = standings.iter().filter_map(|standing| standing.live).max();
+    let record = newest.and_then(|release| situation.world.records.release(release));
+    let mut notes = situation.notes();
+    let live = newest.map_or_else(String::new, |release| release.to_string());
+    let (mut previous, mut before) = (None, situation.serving());
+    if situation.cut != Cut::None {
+        clear(situation, Vec::new(), &mut draft);
+    }
+    match situation.cut {
+        Cut::After(operation) => {
+            notes.push(format!("{live} has all visitors already; what {} left undone is finished", said(operation)));
+            previous = operation.previous;
+            before.extend(standings.iter().filter_map(|standing| Some((standing.service.name.clone(), standing.recorded()?))));
+            newest.into_iter().for_each(|release| settle(situation, standings, release, &mut draft));
+        }
+        _ => notes.push(format!("{live} is already live, nothing to do")),
+    }
+    Plan {
+        kind: OperationKind::Deploy,
+        release: record.map(|record| record.release.clone()),
+        previous,
+        new_release: false,
+        before,
+        serving: situation.serving(),
+        notes,
+        stages: draft.stages,
+    }
+}
+
+fn chosen<'a, 'w>(situation: &'a Situation<'w>, request: &DeployRequest, reasons: &mut Reasons) -> Vec<&'a Standing<'w>> {
+    let names = situation.standings.iter().map(|standing| standing.service.name.as_str()).collect::<Vec<_>>().join(", ");
+    for name in request.services.iter().filter(|name| situation.standing(name).is_none()) {
+        reasons.add(format!("{} has no service `{name}`; it has {names}", situation.environment.name), "");
+    }
+    let asked = |standing: &&Standing| request.services.is_empty() || request.services.contains(&standing.service.name);
+    situation.standings.iter().filter(asked).collect()
+}
+
+/// Visitors are where nobody meant them to be.
+fn half_moved(situation: &Situation, reasons: &mut Reasons) {
+    let back = rollback(&situation.environment.name);
+    for standing in situation.standings.iter().filter(|standing| standing.split()) {
+        reasons.add(format!("the visitors of {} are split, {}: a cutover was cut short", standing.service.name, standing.weights), &back);
+    }
+    if let Cut::Between(operation) = situation.cut {
+        reasons.add(format!("{} was cut short after it had moved some routes and not others", said(operation)), &back);
+    }
+}
+
+fn new_release(situation: &Situation, standings: &[&Standing], image: &Image) -> Release {
+    let world = situation.world;
+    // Numbers come from `HEAD`; what runs or is recorded is looked at too, so that a table restored from a backup cannot make a release
+    // collide with a fleet that has visitors.
+    let next = world.records.head.as_ref().map_or(1, |head| head.next).max(1);
+    let recorded = world.records.releases.iter().map(|record| record.release.number.0 + 1);
+    let running = world.fleets.iter().map(|fleet| fleet.key.release.0 + 1);
+    let number = ReleaseNumber(recorded.chain(running).fold(next, u32::max));
+    let timing = &situation.environment.timing;
+    Release {
+        number,
+        image: image.id.clone(),
+        image_name: image.name.clone(),
+        commits: image.commits.clone(),
+        services: standings.iter().map(|standing| (standing.service.name.clone(), spec(standing.service, timing))).collect(),
+    }
+}
+
+fn holds_repositories(image: &Image, release: &Release, reasons: &mut Reasons) {
+    let missing = release.services.iter().filter(|(_, spec)| !image.commits.contains_key(&spec.repository));
+    for (name, spec) in missing {
+        let text = format!("image {} holds no repository `{}`, which {name} runs from", image.name, spec.repository);
+        reasons.add(text, "adstage image bake --from-base");
+    }
+}
+
+fn not_marked_bad(situation: &Situation, release: &Release, reasons: &mut Reasons) {
+    let same = |earlier: &Release| {
+        let services: BTreeMap<_, _> = earlier.services.iter().filter(|(name, _)| release.services.contains_key(*name)).collect();
+        earlier.image == release.image && services == release.services.iter().collect()
+    };
+    let bad = situation.world.records.releases.iter().find_map(|record| match &record.verdict {
+        Verdict::Bad { reason } if same(&record.release) => Some((record.release.number, reason)),
+        _ => None,
+    });
+    if let Some((number, reason)) = bad {
+        let again = format!("adstage deploy {} --force", situation.environment.name);
+        reasons.add(format!("the same image and configuration were {number}, which is marked bad: {reason}"), again);
+    }
+}
+
+fn candidates(situation: &Situation, standings: &[&Standing], release: &Release, reasons: &mut Reasons) -> Vec<Candidate> {
+    let mut made = Vec::new();
+    for standing in standings {
+        let Some(spec) = release.services.get(&standing.service.name) else { continue };
+        match Candidate::new(situation.environment, standing, release, spec) {
+            Ok(candidate) => made.push(candidate),
+            Err(error) => reasons.add(format!("{}: {error}", standing.service.name), ""),
+        }
+    }
+    made
+}
+
+/// The service runs this image with this configuration now.
+fn is_live(situation: &Situation, standing: &Standing, wanted: &Release) -> bool {
+    let Some(live) = standing.live.filter(|live| standing.complete(*live)) else { return false };
+    let Some(record) = situation.world.records.release(live) else { return false };
+    let name = &standing.service.name;
+    record.release.image == wanted.image && record.release.services.get(name) == wanted.services.get(name)
+}
+
+fn notes(situation: &Situation, standings: &[&Standing]) -> Vec<String> {
+    let mut notes = situation.notes();
+    for standing in standings {
+        let (name, size, configured) = (&standing.service.name, standing.size(), standing.service.instances);
+        if standing.live.is_some() && size != configured {
+            notes.push(format!("{name} keeps the {size} instances it has now; the {configured} of adstage.toml are for a first release"));
+        }
+        if let (None, Some(live)) = (&standing.rule, standing.live) {
+            notes.push(format!("{name} has no visitors to move: both releases work side by side until {live} is put to sleep at the end"));
+        }
+    }
+    if situation.environment.timing.keep_warm == 0 && standings.iter().any(|standing| standing.live.is_some()) {
+        notes.push("keep-warm is 0: a rollback will have to launch the earlier release again".to_string());
+    }
+    notes
+}

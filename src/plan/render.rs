@@ -1,0 +1,70 @@
+//! A plan as people read it: one screen, numbered, in the order things happen.
+
+use crate::model::OperationKind;
+
+use super::{Plan, Stage, Step};
+
+/// Header, notes, then every deed.
+pub fn render(plan: &Plan) -> Vec<String> {
+    let mut lines = vec![header(plan)];
+    lines.extend(plan.notes.iter().map(|note| format!("  note  {note}")));
+    let mut shown = None;
+    let mut number = 0;
+    for stage in &plan.stages {
+        for text in deeds(stage) {
+            number += 1;
+            let name = if shown == Some(stage.name) { String::new() } else { stage.name.to_string() };
+            shown = Some(stage.name);
+            lines.push(format!("{number:>3} {name:<9} {text}"));
+        }
+    }
+    lines
+}
+
+fn header(plan: &Plan) -> String {
+    let release = plan.release.as_ref();
+    let of = release.map(|release| format!("{} ({}, {})", release.number, release.image_name, release.image)).unwrap_or_default();
+    let number = release.map(|release| release.number.to_string()).unwrap_or_default();
+    let nothing = plan.stages.is_empty();
+    match (plan.kind, plan.previous) {
+        (OperationKind::Setup, _) if nothing => "nothing is missing".to_string(),
+        (OperationKind::Setup, _) => "what is missing is made".to_string(),
+        (OperationKind::Bake, _) if nothing => "nothing to bake".to_string(),
+        (OperationKind::Bake, _) => "an image is baked and proved".to_string(),
+        (_, None) if nothing => format!("{of} stays live"),
+        (OperationKind::Deploy, Some(previous)) => format!("{of} replaces {previous}"),
+        (OperationKind::Deploy, None) if plan.new_release => format!("{of} is the first release"),
+        (OperationKind::Rollback, Some(previous)) => format!("back from {previous} to {of}"),
+        (OperationKind::Deploy | OperationKind::Rollback, None) if release.is_some() => format!("{number} stays live"),
+        (OperationKind::Deploy | OperationKind::Rollback, None) => "nothing is released, as before".to_string(),
+    }
+}
+
+/// One line per deed, but what every fleet needs in the same way only once.
+fn deeds(stage: &Stage) -> Vec<String> {
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    for step in &stage.steps {
+        let (what, fleet) = match step {
+            Step::CreateLaunchTemplate { fleet, template } => {
+                (format!("template from {}, {}", template.image, template.instance_type), fleet)
+            }
+            Step::CreateTargetGroup { fleet, .. } => ("target group".to_string(), fleet),
+            Step::CreateTestRule { fleet } => ("test rule no visitor can match".to_string(), fleet),
+            other => {
+                let mark = if other.has_way_back() || other.to_string().contains("no way back") { "" } else { " (no way back)" };
+                lines.push(("", format!("{other}{mark}")));
+                continue;
+            }
+        };
+        let kind = match step {
+            Step::CreateLaunchTemplate { .. } => "template",
+            Step::CreateTargetGroup { .. } => "target group",
+            _ => "test rule",
+        };
+        match lines.iter_mut().find(|(seen, line)| *seen == kind && line.starts_with(&what)) {
+            Some((_, line)) => line.push_str(&format!(", {fleet}")),
+            None => lines.push((kind, format!("{what}: {fleet}"))),
+        }
+    }
+    lines.into_iter().map(|(_, line)| line).collect()
+}

@@ -1,0 +1,257 @@
+//! Where each service stands, read off the world: which release is live, which are warm, what is a wreck, and what to make of an
+//! operation that was cut short.
+//!
+//! **An operation that was cut short is judged by what the world shows, never by its intentions** ([`Cut`]):
+//!
+//! - *Before*: no route has moved. The live release is what it was. `deploy` clears the remains and goes ahead; `rollback` clears them
+//!   and ends as before.
+//! - *After*: every route of it has moved. Its release is live, since it was verified before it got a visitor. `deploy` goes ahead from
+//!   there (asked for the same image and configuration again, it only settles and records it); `rollback` goes back to what the records
+//!   say served before, or finishes the rollback that was cut short.
+//! - *Between*: some routes have moved and others have not, or a rule's visitors are split. `deploy` refuses and names `rollback`, which
+//!   puts every route back.
+
+use std::collections::BTreeMap;
+
+use crate::model::{
+    Environment, Fleet, FleetKey, Group, OperationKind, OperationRecord, ReleaseNumber, RuleAction, RuleKey, Service, ServiceName, Verdict,
+    Weights, World,
+};
+
+/// One environment's services as they stand.
+pub(super) struct Situation<'a> {
+    pub environment: &'a Environment,
+    pub world: &'a World,
+    /// In the order of the file.
+    pub standings: Vec<Standing<'a>>,
+    pub cut: Cut<'a>,
+}
+
+/// An operation nobody ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut<'a> {
+    /// There is none.
+    None,
+    Before(&'a OperationRecord),
+    After(&'a OperationRecord),
+    Between(&'a OperationRecord),
+}
+
+/// One service as it stands.
+pub(super) struct Standing<'a> {
+    pub service: &'a Service,
+    /// Its route's rule; none for a worker.
+    pub rule: Option<RuleKey>,
+    /// The rule's weights now; empty for a worker, for a rule that serves the 503 page, and for one that cannot be read as ours.
+    pub weights: Weights,
+    /// The release visitors get: for a worker, the one the records name. None before the first release and while weights are split.
+    pub live: Option<ReleaseNumber>,
+    /// Its fleets, oldest release first.
+    pub fleets: Vec<&'a Fleet>,
+    world: &'a World,
+}
+
+impl<'a> Situation<'a> {
+    pub fn of(environment: &'a Environment, world: &'a World) -> Self {
+        let mut standings: Vec<_> = environment.services.iter().map(|service| Standing::of(service, world)).collect();
+        let cut = cut(world, &standings);
+        if let Cut::After(operation) = cut
+            && operation.kind == OperationKind::Deploy
+        {
+            // Its workers were verified together with what the visitors got. (Those of a rollback may not even be awake.)
+            for standing in standings.iter_mut().filter(|standing| standing.rule.is_none()) {
+                standing.live = operation.release.filter(|release| standing.group(*release).is_some()).or(standing.live);
+            }
+        }
+        Self { environment, world, standings, cut }
+    }
+
+    pub fn standing(&self, service: &ServiceName) -> Option<&Standing<'a>> {
+        self.standings.iter().find(|standing| standing.service.name == *service)
+    }
+
+    /// What each service serves now.
+    pub fn serving(&self) -> BTreeMap<ServiceName, ReleaseNumber> {
+        self.standings.iter().filter_map(|standing| Some((standing.service.name.clone(), standing.live?))).collect()
+    }
+
+    /// The newest release that is live anywhere.
+    pub fn newest_live(&self) -> Option<ReleaseNumber> {
+        self.standings.iter().filter_map(|standing| standing.live).max()
+    }
+
+    /// What the operator should know whatever is planned.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(freeze) = &self.world.records.freeze {
+            let until = freeze.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+            notes.push(format!("frozen by {}{until}: \"{}\"", freeze.who, freeze.reason));
+        }
+        match self.cut {
+            Cut::None => notes.extend(self.standings.iter().filter_map(Standing::drift)),
+            Cut::Before(operation) => notes.push(format!("{} was cut short before it changed what is served", said(operation))),
+            Cut::After(operation) => notes.push(format!("{} was cut short after its release had all visitors", said(operation))),
+            Cut::Between(operation) => notes.push(format!("{} was cut short while visitors were being moved", said(operation))),
+        }
+        notes.extend(self.standings.iter().flat_map(Standing::strangers));
+        let named = |fleet: &&Fleet| self.standing(&fleet.key.service).is_none();
+        let nameless = self.world.fleets.iter().filter(named);
+        notes.extend(nameless.map(|fleet| format!("{} belongs to a service adstage.toml does not name: left alone", fleet.key)));
+        notes
+    }
+}
+
+/// `the deploy of r42 by ana`.
+pub(super) fn said(operation: &OperationRecord) -> String {
+    let kind = if operation.kind == OperationKind::Rollback { "rollback to" } else { "deploy of" };
+    let release = operation.release.map_or_else(|| "a release".to_string(), |release| release.to_string());
+    format!("the {kind} {release} by {}", operation.by)
+}
+
+fn cut<'a>(world: &'a World, standings: &[Standing<'a>]) -> Cut<'a> {
+    let open = |operation: &&OperationRecord| {
+        operation.ended.is_none() && matches!(operation.kind, OperationKind::Deploy | OperationKind::Rollback)
+    };
+    let Some(operation) = world.records.operations.iter().find(open) else { return Cut::None };
+    let record = operation.release.and_then(|release| world.records.release(release));
+    let concerned = |standing: &&Standing| {
+        standing.rule.is_some() && record.is_none_or(|record| record.release.services.contains_key(&standing.service.name))
+    };
+    let mut routes = standings.iter().filter(concerned).peekable();
+    let head = |standing: &Standing| world.records.head.as_ref()?.serving.get(&standing.service.name).copied();
+    let unmoved = |standing: &Standing| !standing.split() && standing.live == head(standing);
+    // A route with nothing to serve yet cannot be in anybody's way.
+    let moved = |standing: &Standing| !standing.split() && (standing.live.is_none() || standing.live == operation.release);
+    let routes: Vec<_> = routes.by_ref().collect();
+    if routes.iter().all(|standing| unmoved(standing)) {
+        Cut::Before(operation)
+    } else if routes.iter().all(|standing| moved(standing)) {
+        Cut::After(operation)
+    } else {
+        Cut::Between(operation)
+    }
+}
+
+impl<'a> Standing<'a> {
+    fn of(service: &'a Service, world: &'a World) -> Self {
+        let rule = service.route.as_ref().map(|route| RuleKey { service: service.name.clone(), priority: route.priority });
+        let weights = rule.as_ref().and_then(|rule| world.weights(rule)).unwrap_or_default();
+        let fleets = world.fleets.iter().filter(|fleet| fleet.key.service == service.name).collect();
+        let mut standing = Self { service, rule, live: None, weights, fleets, world };
+        standing.live = match standing.rule {
+            Some(_) => standing.weights.sole(),
+            None => standing.recorded().filter(|release| standing.group(*release).is_some()),
+        };
+        standing
+    }
+
+    /// The release the records say it serves.
+    pub fn recorded(&self) -> Option<ReleaseNumber> {
+        self.world.records.head.as_ref()?.serving.get(&self.service.name).copied()
+    }
+
+    pub fn key(&self, release: ReleaseNumber) -> FleetKey {
+        FleetKey { service: self.service.name.clone(), release }
+    }
+
+    pub fn fleet(&self, release: ReleaseNumber) -> Option<&'a Fleet> {
+        self.fleets.iter().find(|fleet| fleet.key.release == release).copied()
+    }
+
+    /// The Auto Scaling group of a release, unless it is on its way out.
+    pub fn group(&self, release: ReleaseNumber) -> Option<&'a Group> {
+        self.fleet(release)?.group.as_ref().filter(|group| !group.deleting)
+    }
+
+    pub fn live_group(&self) -> Option<&'a Group> {
+        self.group(self.live?)
+    }
+
+    /// Instances a candidate needs: what is live now, never a configured minimum; the configured number for a first release.
+    pub fn size(&self) -> u32 {
+        let running = self.fleets.iter().filter(|fleet| self.weights.0.get(&fleet.key.release).is_some_and(|weight| *weight > 0));
+        let split = running.map(|fleet| fleet.desired()).max();
+        self.live_group().map(|group| group.desired).or(split).filter(|size| *size > 0).unwrap_or(self.service.instances)
+    }
+
+    /// The most instances a fleet of this size may grow to.
+    pub fn max(&self, size: u32) -> u32 {
+        self.service.max_instances.max(size)
+    }
+
+    /// Visitors are split between releases, or the rule has releases and none of them gets any.
+    pub fn split(&self) -> bool {
+        !self.weights.0.is_empty() && self.weights.sole().is_none()
+    }
+
+    /// Has every part, so it can take visitors again.
+    pub fn complete(&self, release: ReleaseNumber) -> bool {
+        let whole = |fleet: &Fleet| fleet.target_group.is_some() && fleet.template.is_some();
+        self.group(release).is_some() && self.fleet(release).is_some_and(whole)
+    }
+
+    /// Fleets that neither serve nor could: remains of something that was cut short. Never one with a visitor, never one the records name.
+    pub fn wrecks(&self) -> Vec<ReleaseNumber> {
+        let releases = self.fleets.iter().map(|fleet| fleet.key.release);
+        releases.filter(|release| !self.needed(*release) && self.broken(*release) && !self.stranger(*release)).collect()
+    }
+
+    /// Fleets kept for going back, those to keep longest first: what is live now (it is about to be left), then good releases from
+    /// newest to oldest, then bad ones.
+    pub fn by_worth(&self) -> Vec<ReleaseNumber> {
+        let wrecks = self.wrecks();
+        let known =
+            self.fleets.iter().map(|fleet| fleet.key.release).filter(|release| !wrecks.contains(release) && !self.stranger(*release));
+        let mut kept: Vec<_> = known.collect();
+        kept.sort_by_key(|release| (self.live != Some(*release), self.bad(*release), std::cmp::Reverse(*release)));
+        kept
+    }
+
+    /// Has a visitor, or is what the records say serves.
+    fn needed(&self, release: ReleaseNumber) -> bool {
+        let weight = self.weights.0.get(&release).copied().unwrap_or(0);
+        weight > 0 || self.live == Some(release) || self.recorded() == Some(release) || self.reached_elsewhere(release)
+    }
+
+    /// Some other rule of the listener leads visitors to it.
+    fn reached_elsewhere(&self, release: ReleaseNumber) -> bool {
+        let Some(fleet) = self.fleet(release) else { return false };
+        let Some(group) = &fleet.target_group else { return false };
+        let own = self.rule.as_ref().and_then(|rule| self.world.rule(rule)).map(|rule| &rule.arn);
+        let others = self.world.rules.iter().filter(|rule| Some(&rule.arn) != own && Some(&rule.arn) != fleet.test_rule.as_ref());
+        let leads =
+            |action: &RuleAction| matches!(action, RuleAction::Forward(to) if to.get(&group.name).is_some_and(|weight| *weight > 0));
+        others.filter(|rule| rule.conditions.header.is_none()).any(|rule| leads(&rule.action))
+    }
+
+    fn broken(&self, release: ReleaseNumber) -> bool {
+        let before = self.world.records.head.as_ref().and_then(|head| head.before.get(&self.service.name));
+        let untried = match self.world.records.release(release) {
+            Some(record) => record.verdict == Verdict::Untried && before != Some(&release),
+            None => true,
+        };
+        untried || !self.complete(release)
+    }
+
+    fn bad(&self, release: ReleaseNumber) -> bool {
+        self.world.records.release(release).is_some_and(|record| matches!(record.verdict, Verdict::Bad { .. }))
+    }
+
+    /// A worker's fleet of a release the records never heard of. It may be doing the company's work, and no weight says otherwise, so it
+    /// is nobody's to remove.
+    fn stranger(&self, release: ReleaseNumber) -> bool {
+        self.rule.is_none() && self.world.records.release(release).is_none()
+    }
+
+    fn strangers(&self) -> Vec<String> {
+        let strangers = self.fleets.iter().map(|fleet| &fleet.key).filter(|key| self.stranger(key.release));
+        strangers.map(|key| format!("{key} runs, but no record says of what: left alone")).collect()
+    }
+
+    fn drift(&self) -> Option<String> {
+        let (live, recorded) = (self.live?, self.recorded()?);
+        let name = &self.service.name;
+        (live != recorded)
+            .then(|| format!("{name} serves {live} by the load balancer and {recorded} by the records: the load balancer is believed"))
+    }
+}

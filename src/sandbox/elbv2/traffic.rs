@@ -1,0 +1,120 @@
+//! What went through: counters by target group and target, and the status of each load balancer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::state::TargetGroup;
+use super::targets;
+use crate::sandbox::engine::State;
+
+/// Counters of a target group, from the start.
+#[derive(Debug, Clone, Default)]
+pub(in crate::sandbox) struct Traffic {
+    pub requests: u64,
+    /// Answers of targets by class: 1xx to 5xx.
+    pub classes: [u64; 5],
+    /// Requests no target answered (502, 504).
+    pub errors: u64,
+    /// Sum of the times until targets answered.
+    pub waited: Duration,
+    pub by_target: BTreeMap<String, u64>,
+}
+
+/// A request that went to a target: its status, or none if the target did not answer.
+pub(in crate::sandbox) fn count(state: &mut State, target_group: &str, instance: &str, status: Option<u16>, took: Duration) {
+    let Some(group) = state.elbv2.target_groups.get_mut(target_group) else { return };
+    let traffic = &mut group.traffic;
+    traffic.requests += 1;
+    traffic.waited += took;
+    *traffic.by_target.entry(instance.to_string()).or_default() += 1;
+    let class = status.and_then(|status| traffic.classes.get_mut(usize::from(status / 100).wrapping_sub(1)));
+    match class {
+        Some(class) => *class += 1,
+        None => traffic.errors += 1,
+    }
+}
+
+/// An answer a load balancer gave itself because nobody else could.
+pub(in crate::sandbox) fn count_refusal(state: &mut State, listener: &str, status: u16) {
+    let Some(arn) = state.elbv2.listeners.get(listener).map(|listener| listener.load_balancer.clone()) else { return };
+    if let Some(balancer) = state.elbv2.load_balancers.get_mut(&arn) {
+        *balancer.refused.entry(status).or_default() += 1;
+    }
+}
+
+/// A load balancer as `sandbox status` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct LoadBalancerStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it can be reached on this machine; none where machines are only simulated, or while it has no listener.
+    pub url: Option<String>,
+    /// Its own address, which is its DNS name too.
+    pub address: String,
+    /// Answers it gave itself because no target could: how many by status.
+    pub refused: BTreeMap<u16, u64>,
+    /// The target groups its rules name.
+    pub target_groups: Vec<GroupTraffic>,
+}
+
+/// A target group's counters since it was made.
+#[derive(Debug, Clone, Serialize)]
+pub struct GroupTraffic {
+    /// Its name.
+    pub name: String,
+    /// Requests sent to its targets.
+    pub requests: u64,
+    /// Answers with a 2xx status.
+    pub status_2xx: u64,
+    /// Answers with a 3xx status.
+    pub status_3xx: u64,
+    /// Answers with a 4xx status.
+    pub status_4xx: u64,
+    /// Answers with a 5xx status.
+    pub status_5xx: u64,
+    /// Requests its targets did not answer.
+    pub errors: u64,
+    /// Mean time until an answer.
+    pub mean_milliseconds: u64,
+    /// Requests by instance.
+    pub by_target: BTreeMap<String, u64>,
+    /// State of each target, by instance.
+    pub targets: BTreeMap<String, String>,
+}
+
+/// Every load balancer of the account and Region.
+pub(in crate::sandbox) fn status(state: &State) -> Vec<LoadBalancerStatus> {
+    let balancers = state.elbv2.load_balancers.values();
+    let shown = balancers.map(|balancer| {
+        let listeners = state.elbv2.listeners_of(&balancer.arn);
+        let url = listeners.iter().find_map(|listener| listener.sockets.as_ref()).map(|sockets| format!("http://{}", sockets.local));
+        let groups = state.elbv2.target_groups.values().filter(|group| state.elbv2.used_by(&group.arn).contains(balancer.arn.as_str()));
+        LoadBalancerStatus {
+            name: balancer.name.clone(),
+            url,
+            address: balancer.address.to_string(),
+            refused: balancer.refused.clone(),
+            target_groups: groups.map(|group| of_group(state, group)).collect(),
+        }
+    });
+    shown.collect()
+}
+
+fn of_group(state: &State, group: &TargetGroup) -> GroupTraffic {
+    let traffic = &group.traffic;
+    let standing = |id: &String| targets::standing(state, &group.arn, id).map(|standing| (id.clone(), standing.state.to_string()));
+    GroupTraffic {
+        name: group.name.clone(),
+        requests: traffic.requests,
+        status_2xx: traffic.classes[1],
+        status_3xx: traffic.classes[2],
+        status_4xx: traffic.classes[3],
+        status_5xx: traffic.classes[4],
+        errors: traffic.errors,
+        mean_milliseconds: u64::try_from(traffic.waited.as_millis()).unwrap_or(u64::MAX).checked_div(traffic.requests).unwrap_or(0),
+        by_target: traffic.by_target.clone(),
+        targets: group.targets.keys().filter_map(|(id, _)| standing(id)).collect(),
+    }
+}

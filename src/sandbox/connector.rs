@@ -1,1 +1,68 @@
-//! Under construction.
+//! The in-process door: an HTTP client for the SDK, on scripted machines and (in a paused runtime) virtual time.
+
+use std::sync::Arc;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+
+use super::engine::{Engine, Options};
+use super::faults::Faults;
+use super::host::scripted::Scripted;
+
+/// A sandbox inside this process. It ends when it and every client made from it are dropped.
+#[derive(Clone)]
+pub struct Sandbox {
+    pub(super) engine: Arc<Engine>,
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sandbox")
+    }
+}
+
+impl Sandbox {
+    /// A sandbox with scripted machines. Must be called inside a tokio runtime; with its time paused, a day passes in a second.
+    pub fn in_process(options: Options) -> Self {
+        let host = Arc::new(Scripted::new(options.speed));
+        Self { engine: Engine::new(options, host) }
+    }
+
+    /// The HTTP client to give to the SDK instead of its own.
+    pub fn http_client(&self) -> SharedHttpClient {
+        SharedHttpClient::new(self.clone())
+    }
+
+    /// Scheduled misfortunes and the log of calls.
+    pub fn faults(&self) -> &Faults {
+        &self.engine.faults
+    }
+}
+
+impl HttpClient for Sandbox {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Sandbox {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let engine = self.engine.clone();
+        HttpConnectorFuture::new(async move {
+            let other = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::other(error, None);
+            let request = request.try_into_http1x().map_err(|error| other(error.into()))?;
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.map_err(other)?.to_bytes();
+            let lost = |_| ConnectorError::io("the connection was closed before the reply".into());
+            let response = engine.call(http::Request::from_parts(parts, body)).await.map_err(lost)?;
+            HttpResponse::try_from(response.map(|body: Bytes| SdkBody::from(body))).map_err(|error| other(error.into()))
+        })
+    }
+}

@@ -215,6 +215,16 @@ impl Engine {
         self.state().values().find_map(|state| ec2::metadata(state, instance))
     }
 
+    /// Ends every machine: the sandbox stops.
+    pub(super) fn end_machines(self: &Arc<Self>) {
+        let mut places = self.state();
+        let context = self.context();
+        for state in places.values_mut() {
+            let ids: Vec<String> = state.ec2.instances.keys().cloned().collect();
+            ids.iter().for_each(|id| ec2::terminate(state, id, context));
+        }
+    }
+
     fn context(self: &Arc<Self>) -> Context<'_> {
         Context { now: self.now(), wall: self.wall(), host: self.host.as_ref(), latencies: &self.latencies, engine: self }
     }
@@ -227,7 +237,7 @@ impl Engine {
             ec2: ec2::Ec2::default(),
             autoscaling: autoscaling::Autoscaling::default(),
             elbv2: elbv2::Elbv2::default(),
-            dynamodb: dynamodb::Dynamodb::new(self.started, self.wall_at_start),
+            dynamodb: dynamodb::Dynamodb::new(place, self.started, self.wall_at_start),
             certificates: Vec::new(),
             rng: fastrand::Rng::with_seed(mix),
             buckets: Buckets::default(),

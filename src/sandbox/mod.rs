@@ -22,6 +22,7 @@ mod sts;
 mod throttle;
 mod wire;
 
+pub use connector::Sandbox;
 pub use engine::{Options, Seed};
 pub use faults::{Faults, LoggedCall, Misfortune, ReplyLost, When};
 pub use latency::Speed;

@@ -173,8 +173,8 @@ pub(super) fn launch_in(state: &mut State, request: &LaunchRequest, reservation:
         rebooting: false,
         visible_at,
     };
-    context.host.start(machine(state, &instance, true));
     state.ec2.tags.insert(id.clone(), tags);
+    context.host.start(machine(state, &instance, true));
     state.ec2.instances.insert(id.clone(), instance);
     Ok(id)
 }
@@ -214,6 +214,7 @@ pub(super) fn machine(state: &State, instance: &Instance, first_boot: bool) -> M
         image: instance.request.image.clone(),
         address: instance.address,
         user_data: instance.request.user_data.clone(),
+        tags: instance.request.metadata.tags.then(|| state.ec2.tags_of(&instance.id).clone()),
         first_boot,
     }
 }

@@ -8,6 +8,7 @@ mod orphans;
 mod probe;
 mod processes;
 mod roots;
+pub(super) mod scripted;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -32,6 +33,8 @@ pub(super) struct Machine {
     pub address: IpAddr,
     /// User data, decoded.
     pub user_data: Vec<u8>,
+    /// Its tags as its metadata service shows them; None if the launch did not ask for tags there.
+    pub tags: Option<BTreeMap<String, String>>,
     /// First boot: cloud-init runs user data scripts once per instance.
     pub first_boot: bool,
 }

@@ -256,6 +256,7 @@ mod tests {
                 image: image.into(),
                 address,
                 user_data: user_data.into(),
+                tags: None,
                 first_boot,
             });
         }

@@ -1,0 +1,292 @@
+//! Scripted machines: no processes, only what an agent on them would have said by now. All of it follows from the time since boot, so
+//! a run in virtual time is exact and costs nothing while nobody looks.
+//!
+//! A machine does what its user data says, as the agent would: with JSON it boots the services its tags name, becomes ready, answers
+//! health checks; with a builder's script it provisions the commits the script spells out, and its fuse burns.
+//!
+//! What goes wrong is scripted by the variable `SANDBOX_SCRIPT` of a service (for a builder: anywhere in its script):
+//!
+//! | value | the service, or the builder |
+//! |---|---|
+//! | `unhealthy` | runs, but its health path answers 503 for ever |
+//! | `hang` | runs, but its health path never answers |
+//! | `crash` | exits as soon as it is started, again and again |
+//! | `late` | is up only after [`LATE`] |
+//! | `sick-after=SECONDS` | is well for so long after boot, then answers 503 |
+//! | `boot-failed` | the agent cannot start anything |
+//! | `provision-failed` | the first repository's build fails |
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Host, Machine, ProbeError, ProbeFuture};
+use crate::sandbox::engine::{Engine, pause};
+use crate::sandbox::latency::Speed;
+
+/// When a `late` service is up, after boot.
+pub(in crate::sandbox) const LATE: Duration = Duration::from_secs(120);
+
+/// The agent's port; it answers for all services together.
+const AGENT_PORT: u16 = 7600;
+
+/// A host of scripted machines.
+pub(in crate::sandbox) struct Scripted {
+    boot: Duration,
+    provision: Duration,
+    machines: Mutex<BTreeMap<String, Scene>>,
+    images: Mutex<BTreeMap<String, ()>>,
+    next_address: AtomicU32,
+    engine: OnceLock<Weak<Engine>>,
+}
+
+/// One machine's play.
+#[derive(Clone)]
+struct Scene {
+    started: Instant,
+    stopped: Option<Instant>,
+    /// When the fuse of a builder burns through.
+    fuse: Option<Duration>,
+    play: Play,
+    /// Console of earlier boots.
+    before: String,
+}
+
+#[derive(Clone)]
+enum Play {
+    /// An empty machine: a base image, or nothing adstage wrote.
+    Nothing,
+    Builder {
+        commits: Value,
+        fails: bool,
+    },
+    Services(BTreeMap<String, Service>),
+    /// An agent that cannot boot.
+    Lost,
+}
+
+#[derive(Clone, Deserialize)]
+struct Service {
+    #[serde(default)]
+    port: Option<u16>,
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
+}
+
+impl Service {
+    fn script(&self) -> &str {
+        self.variables.get("SANDBOX_SCRIPT").map(String::as_str).unwrap_or_default()
+    }
+
+    /// What a health check gets this long after boot; None: no answer at all.
+    fn health(&self, after_boot: Duration) -> Result<u16, ProbeError> {
+        let sick_after = self.script().strip_prefix("sick-after=").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+        match self.script() {
+            "crash" | "boot-failed" => Err(ProbeError::Refused),
+            "hang" => Err(ProbeError::Timeout),
+            "late" if after_boot < LATE => Err(ProbeError::Refused),
+            "unhealthy" => Ok(503),
+            _ if sick_after.is_some_and(|sick| after_boot >= sick) => Ok(503),
+            _ => Ok(200),
+        }
+    }
+}
+
+impl Scripted {
+    /// Boot takes as long as the speed says.
+    pub fn new(speed: Speed) -> Self {
+        let (boot, provision) = match speed {
+            Speed::Quick => (Duration::from_millis(800), Duration::from_secs(1)),
+            Speed::Lifelike => (Duration::from_secs(37), Duration::from_secs(90)),
+        };
+        Self {
+            boot,
+            provision,
+            machines: Mutex::default(),
+            images: Mutex::default(),
+            next_address: AtomicU32::new(u32::from(Ipv4Addr::new(127, 77, 0, 1))),
+            engine: OnceLock::new(),
+        }
+    }
+
+    fn machines(&self) -> MutexGuard<'_, BTreeMap<String, Scene>> {
+        self.machines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn console_of(&self, scene: &Scene) -> String {
+        let up = scene.uptime();
+        let mut console = scene.before.clone();
+        let mut say = |at: Duration, line: Value| {
+            if up >= at {
+                console.push_str(&format!("adstage-agent {line}\n"));
+            }
+        };
+        match &scene.play {
+            Play::Nothing => {}
+            Play::Builder { commits, fails } => {
+                let failed = json!({ "event": "provision-failed", "repository": null, "what": "build exited 1", "tail": ["make: *** [all] Error 1"] });
+                let done = json!({ "event": "provisioned", "commits": commits });
+                say(self.boot + self.provision, if *fails { failed } else { done });
+            }
+            Play::Services(services) => self.narrate(services, &mut say),
+            Play::Lost => say(self.boot, json!({ "event": "boot-failed", "what": "no tags in the instance metadata" })),
+        }
+        console
+    }
+
+    fn narrate(&self, services: &BTreeMap<String, Service>, say: &mut impl FnMut(Duration, Value)) {
+        let names: Vec<&String> = services.keys().collect();
+        if services.values().any(|service| service.script() == "boot-failed") {
+            return say(self.boot, json!({ "event": "boot-failed", "what": "no such repository on this image" }));
+        }
+        say(self.boot, json!({ "event": "booted", "services": names }));
+        let mut ready = Some(self.boot);
+        for (name, service) in services {
+            let tail = ["starting", "panic: scripted to crash"];
+            match service.script() {
+                "crash" => {
+                    // The agent's backoff: 1, 2, 4 seconds; after the third restart it calls it a loop.
+                    for (restarts, after) in [(0, 0), (1, 1), (2, 3)] {
+                        let line = json!({ "event": "exited", "service": name, "code": 1, "restarts": restarts, "tail": tail });
+                        say(self.boot + Duration::from_secs(after), line);
+                    }
+                    let line = json!({ "event": "crash-looping", "service": name, "restarts": 3, "tail": tail });
+                    say(self.boot + Duration::from_secs(7), line);
+                    ready = None;
+                }
+                "unhealthy" | "hang" => ready = None,
+                "late" => ready = ready.map(|_| self.boot + LATE),
+                _ => {}
+            }
+        }
+        if let Some(at) = ready {
+            say(at, json!({ "event": "ready", "services": names }));
+        }
+    }
+
+    fn health(&self, id: &str, port: u16) -> Result<u16, ProbeError> {
+        let scene = self.machines().get(id).cloned().filter(Scene::on).ok_or(ProbeError::Timeout)?;
+        let Play::Services(services) = &scene.play else { return Err(ProbeError::Refused) };
+        let after_boot = scene.uptime().checked_sub(self.boot).ok_or(ProbeError::Refused)?;
+        if services.values().any(|service| service.script() == "boot-failed") {
+            return Err(ProbeError::Refused);
+        }
+        if port == AGENT_PORT {
+            let well = services.values().all(|service| service.health(after_boot) == Ok(200));
+            return Ok(if well { 200 } else { 503 });
+        }
+        let service = services.values().find(|service| service.port == Some(port)).ok_or(ProbeError::Refused)?;
+        service.health(after_boot)
+    }
+}
+
+impl Scene {
+    fn uptime(&self) -> Duration {
+        let up = self.stopped.unwrap_or_else(Instant::now).saturating_duration_since(self.started);
+        self.fuse.map_or(up, |fuse| up.min(fuse))
+    }
+
+    fn on(&self) -> bool {
+        self.stopped.is_none() && self.fuse.is_none_or(|fuse| self.started.elapsed() < fuse)
+    }
+}
+
+/// What the user data of a machine makes it do.
+fn play(user_data: &[u8], tags: Option<&BTreeMap<String, String>>) -> (Play, Option<Duration>) {
+    #[derive(Deserialize)]
+    struct Told {
+        services: BTreeMap<String, Service>,
+    }
+    let text = String::from_utf8_lossy(user_data);
+    if text.starts_with("#!") {
+        let fuse = text.split_once("shutdown -h +").and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<u64>().ok());
+        let spec = text.lines().find(|line| line.starts_with("{\"repositories\""));
+        let spec: Value = spec.and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+        let commit = |(name, repository): (&String, &Value)| (name.clone(), repository["commit"].clone());
+        let commits = spec["repositories"].as_object().map(|all| all.iter().map(commit).collect::<serde_json::Map<_, _>>());
+        let fails = text.contains("SANDBOX_SCRIPT=provision-failed");
+        let builder = Play::Builder { commits: Value::Object(commits.unwrap_or_default()), fails };
+        return (builder, fuse.map(|minutes| Duration::from_secs(minutes * 60)));
+    }
+    let Ok(told) = serde_json::from_str::<Told>(&text) else { return (Play::Nothing, None) };
+    // Without its tags an agent cannot know what to be.
+    let Some(tags) = tags else { return (Play::Lost, None) };
+    let wanted: Vec<&str> = tags.get("adstage:services").map(|tag| tag.split_whitespace().collect()).unwrap_or_default();
+    let services = told.services.into_iter().filter(|(name, _)| wanted.contains(&name.as_str()));
+    (Play::Services(services.collect()), None)
+}
+
+impl Host for Scripted {
+    fn attach(&self, engine: Weak<Engine>) {
+        let _ = self.engine.set(engine);
+    }
+
+    fn real(&self) -> bool {
+        false
+    }
+
+    fn address(&self) -> IpAddr {
+        Ipv4Addr::from(self.next_address.fetch_add(1, Ordering::Relaxed)).into()
+    }
+
+    fn seed_image(&self, image: &str) {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).insert(image.to_string(), ());
+    }
+
+    fn start(&self, machine: Machine) {
+        let (play, fuse) = play(&machine.user_data, machine.tags.as_ref());
+        let before = self.machines().get(&machine.id).map(|scene| self.console_of(scene)).unwrap_or_default();
+        // cloud-init runs a builder's script only once in the life of a machine.
+        let (play, fuse) = if machine.first_boot || matches!(play, Play::Services(_)) { (play, fuse) } else { (Play::Nothing, None) };
+        self.machines().insert(machine.id, Scene { started: Instant::now(), stopped: None, fuse, play, before });
+    }
+
+    fn stop(&self, id: &str) {
+        if let Some(scene) = self.machines().get_mut(id).filter(|scene| scene.on()) {
+            scene.stopped = Some(Instant::now());
+        }
+    }
+
+    fn terminate(&self, id: &str) {
+        // The console outlives the machine, as EC2 keeps it.
+        self.stop(id);
+    }
+
+    fn running(&self, id: &str) -> bool {
+        self.machines().get(id).is_some_and(Scene::on)
+    }
+
+    fn console(&self, id: &str) -> Vec<u8> {
+        let scene = self.machines().get(id).cloned();
+        scene.map(|scene| self.console_of(&scene).into_bytes()).unwrap_or_default()
+    }
+
+    fn capture(&self, _id: &str, image: &str) {
+        self.seed_image(image);
+    }
+
+    fn captured(&self, image: &str) -> Option<Result<(), String>> {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(images.get(image).copied().ok_or_else(|| "the copy is gone".to_string()))
+    }
+
+    fn delete_image(&self, image: &str) {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).remove(image);
+    }
+
+    fn probe(&self, id: &str, port: u16, _path: &str, timeout: Duration) -> ProbeFuture {
+        let result = self.health(id, port);
+        Box::pin(async move {
+            if result == Err(ProbeError::Timeout) {
+                pause(timeout).await;
+            }
+            result
+        })
+    }
+}

@@ -22,7 +22,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::guard::{Gate, Guard};
 use super::retry::{Repeat, Retry};
-use super::{Dynamodb, Error, Sts};
+use super::{Autoscaling, Dynamodb, Ec2, Elbv2, Error, Sts};
 use crate::clock::Clock;
 
 /// The longest one attempt of a call may take. The lease guard counts on it: a call sent now has landed by then.
@@ -61,6 +61,12 @@ impl fmt::Debug for Connection {
 /// One account and Region. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct Aws {
+    /// Machines, images, templates.
+    pub ec2: Ec2,
+    /// Groups of machines.
+    pub autoscaling: Autoscaling,
+    /// Load balancers.
+    pub elbv2: Elbv2,
     /// Who we are.
     pub sts: Sts,
     /// Locks and records. Never guarded: a holder in doubt must be able to prove its lease, and every write has its own condition.
@@ -87,7 +93,14 @@ impl Aws {
 
     fn over(link: Link) -> Self {
         let link = Arc::new(link);
-        Self { sts: Sts::over(&link), dynamodb: Dynamodb::over(&link), link }
+        Self {
+            ec2: Ec2::over(&link),
+            autoscaling: Autoscaling::over(&link),
+            elbv2: Elbv2::over(&link),
+            sts: Sts::over(&link),
+            dynamodb: Dynamodb::over(&link),
+            link,
+        }
     }
 }
 
@@ -152,6 +165,22 @@ impl Link {
     /// The interceptor, if this connection is guarded.
     pub(super) fn gate(&self) -> Option<Gate> {
         self.guard.clone().map(Gate)
+    }
+}
+
+/// All pages of a listing. An empty page may still carry a token, so only the token ends it.
+pub(super) async fn pages<T, Page>(fetch: impl Fn(Option<String>) -> Page) -> Result<Vec<T>, Error>
+where
+    Page: Future<Output = Result<(Vec<T>, Option<String>), Error>>,
+{
+    let (mut found, mut token) = (Vec::new(), None);
+    loop {
+        let (page, next) = fetch(token).await?;
+        found.extend(page);
+        match next.filter(|next| !next.is_empty()) {
+            Some(next) => token = Some(next),
+            None => return Ok(found),
+        }
     }
 }
 
@@ -253,5 +282,21 @@ impl AsyncSleep for Time {
 impl TimeSource for Time {
     fn now(&self) -> SystemTime {
         self.0.wall().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Aws;
+
+    fn is_send<T: Send>(_: T) {}
+
+    #[allow(dead_code, reason = "compiling it is the test: steps run on other threads")]
+    fn calls_can_be_spawned(aws: &'static Aws) {
+        is_send(aws.elbv2.rules("listener"));
+        is_send(aws.elbv2.target_healths(&[]));
+        is_send(aws.autoscaling.groups_named(&[]));
+        is_send(aws.ec2.console("i-1"));
+        is_send(aws.ec2.instances_by_id(&[]));
     }
 }

@@ -6,18 +6,31 @@
 //!
 //! A new call is a method in the file of its service, plus its action in `examples/iam/`.
 
+mod autoscaling;
 mod clients;
 pub mod dynamodb;
+mod ec2;
+mod elbv2;
 mod error;
+mod gather;
 mod guard;
 mod retry;
 mod sts;
 
+use std::collections::BTreeMap;
+
+pub use autoscaling::{Autoscaling, FailedActivity, GroupInfo, NewGroup};
 pub use clients::{Aws, CALL_TIMEOUT, Connection, LONG_CALL_TIMEOUT};
 pub use dynamodb::Dynamodb;
+pub use ec2::{Ec2, InstanceInfo, InstanceState, InstanceTypeInfo, NewTemplate, RunSpec, SubnetInfo, TemplateInfo};
+pub use elbv2::{Elbv2, ListenerInfo, LoadBalancerInfo, LoadBalancerState, Page, TargetGroupInfo};
 pub use error::{Error, ErrorKind};
+pub use gather::gather;
 pub use guard::Guard;
 pub use sts::{Caller, Sts};
 
 /// The SDK's seam for HTTP: what a test (or the in-process sandbox) hands to [`Connection`].
 pub use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+/// Tags by key.
+pub type Tags = BTreeMap<String, String>;

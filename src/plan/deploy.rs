@@ -43,7 +43,7 @@ pub fn deploy(environment: &Environment, world: &World, request: &DeployRequest)
     let release = new_release(&situation, &standings, image);
     holds_repositories(image, &release, &mut reasons);
     if !request.force {
-        not_marked_bad(&situation, &release, &mut reasons);
+        not_marked_bad(&situation, request, &release, &mut reasons);
     }
     let candidates = candidates(&situation, &standings, &release, &mut reasons);
     reasons.verdict(what)?;
@@ -248,7 +248,7 @@ fn holds_repositories(image: &Image, release: &Release, reasons: &mut Reasons) {
     }
 }
 
-fn not_marked_bad(situation: &Situation, release: &Release, reasons: &mut Reasons) {
+fn not_marked_bad(situation: &Situation, request: &DeployRequest, release: &Release, reasons: &mut Reasons) {
     let same = |earlier: &Release| {
         let services: BTreeMap<_, _> = earlier.services.iter().filter(|(name, _)| release.services.contains_key(*name)).collect();
         earlier.image == release.image && services == release.services.iter().collect()
@@ -258,7 +258,8 @@ fn not_marked_bad(situation: &Situation, release: &Release, reasons: &mut Reason
         _ => None,
     });
     if let Some((number, reason)) = bad {
-        let again = format!("adstage deploy {} --force", situation.environment.name);
+        let image = request.image.as_ref().map(|image| format!(" --image {image}")).unwrap_or_default();
+        let again = format!("adstage deploy {}{image} --force", situation.environment.name);
         reasons.add(format!("the same image and configuration were {number}, which is marked bad: {reason}"), again);
     }
 }

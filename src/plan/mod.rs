@@ -7,6 +7,7 @@ mod candidate;
 mod deploy;
 mod draft;
 mod image;
+mod lint;
 mod refusal;
 mod render;
 mod rollback;
@@ -17,6 +18,7 @@ mod step;
 
 pub use deploy::{DeployRequest, deploy};
 pub use image::{BakeRequest, bake, bake_hash, builder_script, image_name};
+pub use lint::{Flaw, lint};
 pub use refusal::Refusal;
 pub use render::render;
 pub use rollback::{RollbackRequest, rollback};
@@ -118,3 +120,6 @@ impl Plan {
         left.into_iter().rev().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

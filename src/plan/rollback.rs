@@ -69,7 +69,9 @@ fn order(situation: &Situation, targets: &Targets, returns: &[Return]) -> Plan {
     draft.wave(StageName::Settle, first.iter().flat_map(|going| going.settle()).chain(finished));
     raise(situation, after, [StageName::Settle; 3], &mut draft);
     draft.wave(StageName::Settle, after.iter().flat_map(|going| going.settle()));
-    draft.remove(StageName::Settle, &wrecks(situation), Vec::new());
+    let mut remains = wrecks(situation);
+    remains.retain(|doomed| targets.get(&doomed.fleet.service) != Some(&doomed.fleet.release));
+    draft.remove(StageName::Settle, &remains, Vec::new());
 
     let mut serving = situation.serving();
     serving.extend(targets.iter().map(|(service, release)| (service.clone(), *release)));
@@ -107,6 +109,10 @@ impl Return<'_, '_> {
         let left = self.standing.live.filter(|_| self.standing.rule.is_none());
         let sleeping = left.and_then(|release| asleep(self.standing, release));
         [settled(self.standing, self.number(), self.size())].into_iter().chain(sleeping).collect()
+    }
+
+    fn asleep(&self) -> bool {
+        self.standing.group(self.number()).is_some_and(|group| group.desired == 0)
     }
 
     /// What a fleet that is still there lacks before it is checked.
@@ -307,7 +313,8 @@ fn notes(situation: &Situation, targets: &Targets, returns: &[Return], before: &
                 going.to.release.image
             ));
         } else if going.grow().is_some() {
-            notes.push(format!("{name}-{number} has fewer instances than are live: it grows first"));
+            let why = if going.asleep() { "sleeps: it is woken" } else { "has fewer instances than are live: it grows" };
+            notes.push(format!("{name}-{number} {why} first"));
         }
         if let Verdict::Bad { reason } = &going.to.verdict {
             notes.push(format!("{number} is marked bad: {reason}"));

@@ -200,9 +200,8 @@ impl<'a> Standing<'a> {
     /// newest to oldest, then bad ones.
     pub fn by_worth(&self) -> Vec<ReleaseNumber> {
         let wrecks = self.wrecks();
-        let known =
-            self.fleets.iter().map(|fleet| fleet.key.release).filter(|release| !wrecks.contains(release) && !self.stranger(*release));
-        let mut kept: Vec<_> = known.collect();
+        let ours = |release: &ReleaseNumber| !wrecks.contains(release) && !self.stranger(*release) && !self.reached_elsewhere(*release);
+        let mut kept: Vec<_> = self.fleets.iter().map(|fleet| fleet.key.release).filter(ours).collect();
         kept.sort_by_key(|release| (self.live != Some(*release), self.bad(*release), std::cmp::Reverse(*release)));
         kept
     }
@@ -244,8 +243,12 @@ impl<'a> Standing<'a> {
     }
 
     fn strangers(&self) -> Vec<String> {
-        let strangers = self.fleets.iter().map(|fleet| &fleet.key).filter(|key| self.stranger(key.release));
-        strangers.map(|key| format!("{key} runs, but no record says of what: left alone")).collect()
+        let strange = |key: &FleetKey| match () {
+            () if self.stranger(key.release) => Some(format!("{key} runs, but no record says of what: left alone")),
+            () if self.reached_elsewhere(key.release) => Some(format!("a rule that is not adstage's leads visitors to {key}: left alone")),
+            () => None,
+        };
+        self.fleets.iter().filter_map(|fleet| strange(&fleet.key)).collect()
     }
 
     fn drift(&self) -> Option<String> {

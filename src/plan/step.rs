@@ -269,7 +269,10 @@ impl fmt::Display for Step {
             Self::CreateTargetGroup { fleet, spec } => write!(f, "target group {fleet}, checked at port {} {}", spec.port, spec.path),
             Self::CreateTestRule { fleet } => write!(f, "test rule for {fleet}, which no visitor can match"),
             Self::IdleInRoute { rule, before, after } => write!(f, "route {rule}: {before} -> {after}"),
-            Self::LaunchFleet { fleet, size, max } => write!(f, "fleet {fleet}, {size} instances (at most {max})"),
+            Self::LaunchFleet { fleet, size, max } => write!(f, "fleet {fleet}, {size} instance{} (at most {max})", plural(*size)),
+            Self::AwaitHealthy { fleet, count, within, stable_for: Seconds(0) } => {
+                write!(f, "{count} of {count} healthy in {fleet} at the load balancer now, or within {within}")
+            }
             Self::AwaitHealthy { fleet, count, within, stable_for } => {
                 write!(f, "{count} of {count} healthy in {fleet} at the load balancer for {stable_for}, within {within}")
             }
@@ -278,6 +281,9 @@ impl fmt::Display for Step {
             Self::CutOverTraffic { rule, before, after } => write!(f, "route {rule}: {before} -> {after}"),
             Self::WatchFleet { fleet, count, span } => write!(f, "{fleet} stays healthy, {count} of {count}, for {span}"),
             Self::SettleFleet { fleet, min, max } => write!(f, "{fleet} heals by the load balancer's checks, {min} to {max} instances"),
+            Self::ResizeFleet { fleet, size_before, size: 0, .. } => {
+                write!(f, "put {fleet} to sleep: its {size_before} instance{} end, the rest of it stays", plural(*size_before))
+            }
             Self::ResizeFleet { fleet, size_before, size, max } => write!(f, "resize {fleet} from {size_before} to {size} (at most {max})"),
             Self::LeaveRoute { rule, release } => write!(f, "take {release} out of route {rule}"),
             Self::RetireFleet { fleet, drain } => write!(f, "retire {fleet}, drained for {drain} (no way back)"),
@@ -295,4 +301,8 @@ impl fmt::Display for Step {
             Self::TerminateProof { .. } => write!(f, "terminate the proof instance"),
         }
     }
+}
+
+fn plural(count: u32) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }

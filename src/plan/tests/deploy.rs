@@ -286,7 +286,8 @@ fn split_visitors_are_put_back_by_rollback() {
 #[test]
 fn a_freeze_and_a_drift_are_said() {
     let (environment, mut world) = world("web: r40 x3 100%, r41 x3 warm, head=r41");
-    world.records.freeze = Some(FreezeRecord { who: "maya".into(), reason: "year-end close".into(), until: Some("Monday".into()) });
+    world.records.freeze =
+        Some(FreezeRecord { who: "maya".into(), reason: "year-end close".into(), made: String::new(), until: Some("Monday".into()) });
     let plan = deployed(&(environment, world), &DeployRequest::default()).unwrap();
     assert_snapshot!(plan.notes.join("\n"), @r#"
     frozen by maya until Monday: "year-end close"

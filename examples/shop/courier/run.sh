@@ -1,0 +1,1 @@
+exec adstage sandbox shop courier --release "$ADSTAGE_RELEASE"

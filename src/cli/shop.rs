@@ -1,0 +1,64 @@
+//! `adstage sandbox shop`: the practice app's own programs. Hidden from help: services run them, people do not.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::sandbox::shop::{self, Web};
+
+/// Run one of the practice app's programs
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    program: Program,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Program {
+    /// A web program: one page, and /up
+    Web {
+        /// Address and port to serve
+        #[arg(long)]
+        listen: SocketAddr,
+        /// File with the page's text
+        #[arg(long)]
+        page: PathBuf,
+        /// The release it belongs to
+        #[arg(long)]
+        release: String,
+        /// Host name of the stock service; one that does not resolve makes /up answer 503
+        #[arg(long, default_value = "")]
+        stock: String,
+        /// Seconds after its first visitor from which on every third page is an error
+        #[arg(long)]
+        fails_after: Option<u64>,
+    },
+    /// The worker: delivers a parcel a second
+    Courier {
+        /// The release it belongs to
+        #[arg(long)]
+        release: String,
+    },
+}
+
+/// Runs until SIGTERM.
+pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
+    match args.program {
+        Program::Web { listen, page, release, stock, fails_after } => {
+            let page = std::fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
+            // RFC 6761 promises that nothing under .invalid ever resolves; asking a resolver would make the demo wait for one.
+            let unreachable = stock.ends_with(".invalid").then_some(stock);
+            let web = Web { listen, page, release, unreachable, fails_after: fails_after.map(Duration::from_secs) };
+            shop::serve(web).await.with_context(|| format!("cannot serve {listen}"))?;
+        }
+        Program::Courier { release } => {
+            let report = global.report.clone();
+            shop::deliver_parcels(&release, |line| report.talk(&line)).await.context("cannot wait for signals")?;
+        }
+    }
+    Ok(())
+}

@@ -114,25 +114,28 @@ fn drift_is_said(shop: &Workshop) {
     let calm = shop.sandbox(&["status", "production", "--output", "json"]).ends(0).json();
     assert_eq!((calm["live"].as_str(), calm["drift"].as_array().map(Vec::len)), (Some("r1"), Some(0)), "{calm}");
     assert_eq!(calm["warm"], serde_json::json!(["r2"]));
-    shop.by_hand(|aws| async move {
-        let balancer = aws.elbv2.load_balancer("acme-production").await.unwrap().unwrap();
-        let listener = aws.elbv2.listener(&balancer.arn, 8080).await.unwrap().unwrap();
-        let rules = aws.elbv2.rules(&listener).await.unwrap();
-        let rule = rules.iter().find(|rule| rule.priority == Some(10)).unwrap();
-        let names = ["acme-production-web-r1".to_string(), "acme-production-web-r2".to_string()];
-        let groups = aws.elbv2.target_groups(&names).await.unwrap();
-        let arn = |name: &str| groups.iter().find(|group| group.name == name).unwrap().arn.clone();
-        let weights = |one, two| vec![(arn("acme-production-web-r1"), one), (arn("acme-production-web-r2"), two)];
-        aws.elbv2.set_weights(&rule.arn, &weights(0, 100)).await.unwrap();
-        (rule.arn.clone(), weights(100, 0))
-    });
+    let (one, two) = ("acme-production-web-r1", "acme-production-web-r2");
+    shop.by_hand(async |account| account.set_weights_by_hand("10", &[(one, 0), (two, 100)]).await);
     let drifted = shop.sandbox(&["status", "production", "--output", "json"]).ends(0).json();
     assert_eq!(drifted["live"], "r2", "{drifted}");
     let sentence = drifted["drift"][0].as_str().unwrap();
     assert!(sentence.contains("r1") && sentence.contains("r2"), "{sentence}");
+    shop.by_hand(async |account| account.set_weights_by_hand("10", &[(one, 100), (two, 0)]).await);
 }
 
-fn a_release_that_never_becomes_healthy_changes_nothing(_shop: &Workshop) {}
+/// Exit 7, the reason on screen, production untouched, nothing left behind.
+fn a_release_that_never_becomes_healthy_changes_nothing(shop: &Workshop) {
+    shop.write("adstage.toml", &config("echo 'STRIPE_KEY is not set' >&2; exit 1", 3, "30s"));
+    let before = shop.by_hand(async |account| account.inventory().await);
+    let visitors = Visitors::start(&shop.url("acme-production"), 2, Duration::from_millis(50));
+    let failed = shop.sandbox(&DEPLOY).ends(7);
+    assert!(failed.stderr.contains("STRIPE_KEY is not set"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("Now serving: r1"), "{}", failed.stderr);
+    let visits = visitors.finish();
+    all_well(&visits);
+    assert_eq!(seen(&visits), ["release one"]);
+    assert_eq!(shop.by_hand(async |account| account.inventory().await), before);
+}
 
 #[test]
 fn of_twenty_simultaneous_deploys_one_proceeds_and_nineteen_name_it() {

@@ -6,6 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::inventory::Account;
+
 /// What a command said and how it ended.
 pub struct Said {
     pub code: i32,
@@ -14,7 +16,7 @@ pub struct Said {
 }
 
 impl Said {
-    fn from(output: Output) -> Self {
+    pub fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Self { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
@@ -93,6 +95,12 @@ impl Workshop {
     /// `sandbox status` as JSON.
     pub fn status(&self) -> Value {
         self.adstage(&["sandbox", "status", "--output", "json"]).ends(0).json()
+    }
+
+    /// The account, for a test that looks or meddles by hand.
+    pub fn by_hand<T>(&self, act: impl AsyncFnOnce(Account) -> T) -> T {
+        let account = Account::at(self.status()["endpoint"].as_str().unwrap());
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(act(account))
     }
 
     /// A load balancer's URL.

@@ -1,0 +1,84 @@
+//! Everything adstage can make in an account, read with the plain SDK: what is there before and after tells what was left behind.
+
+use std::collections::BTreeSet;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_elasticloadbalancingv2::types::{Action, ForwardActionConfig, TargetGroupTuple};
+
+/// A connection to a loopback sandbox that shares no code with adstage's own.
+pub struct Account {
+    sdk: SdkConfig,
+}
+
+impl Account {
+    pub fn at(endpoint: &str) -> Self {
+        let keys = Credentials::new("123456789012", "sandbox", None, None, "test");
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("eu-central-1"))
+            .endpoint_url(endpoint)
+            .credentials_provider(SharedCredentialsProvider::new(keys))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .sleep_impl(aws_smithy_async::rt::sleep::SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new()))
+            .build();
+        Self { sdk }
+    }
+
+    /// One line per group, target group, rule, launch template, living instance, image.
+    pub async fn inventory(&self) -> BTreeSet<String> {
+        let ec2 = aws_sdk_ec2::Client::new(&self.sdk);
+        let groups = aws_sdk_autoscaling::Client::new(&self.sdk).describe_auto_scaling_groups().send().await.unwrap();
+        let templates = ec2.describe_launch_templates().send().await.unwrap();
+        let instances = ec2.describe_instances().send().await.unwrap();
+        let images = ec2.describe_images().owners("self").send().await.unwrap();
+        let mut lines: BTreeSet<String> = self.rules().await.into_iter().map(|rule| format!("rule {rule}")).collect();
+        lines.extend(self.target_groups().await.into_iter().map(|(name, _)| format!("target group {name}")));
+        lines.extend(groups.auto_scaling_groups().iter().filter_map(|group| group.auto_scaling_group_name()).map(|name| format!("group {name}")));
+        lines.extend(templates.launch_templates().iter().filter_map(|template| template.launch_template_name()).map(|name| format!("template {name}")));
+        lines.extend(images.images().iter().filter_map(|image| image.name()).map(|name| format!("image {name}")));
+        let alive = instances.reservations().iter().flat_map(|reservation| reservation.instances()).filter(|instance| {
+            instance.state().and_then(|state| state.name()).is_some_and(|name| !matches!(name.as_str(), "terminated" | "shutting-down"))
+        });
+        lines.extend(alive.filter_map(|instance| instance.instance_id()).map(|id| format!("instance {id}")));
+        lines
+    }
+
+    /// Name and ARN.
+    async fn target_groups(&self) -> Vec<(String, String)> {
+        let found = aws_sdk_elasticloadbalancingv2::Client::new(&self.sdk).describe_target_groups().send().await.unwrap();
+        let named = found.target_groups().iter().filter_map(|group| Some((group.target_group_name()?.to_string(), group.target_group_arn()?.to_string())));
+        named.collect()
+    }
+
+    async fn rules(&self) -> Vec<String> {
+        self.rules_of_every_listener().await.into_iter().map(|(priority, arn)| format!("{priority} {arn}")).collect()
+    }
+
+    async fn rules_of_every_listener(&self) -> Vec<(String, String)> {
+        let elb = aws_sdk_elasticloadbalancingv2::Client::new(&self.sdk);
+        let mut rules = Vec::new();
+        for balancer in elb.describe_load_balancers().send().await.unwrap().load_balancers() {
+            let listeners = elb.describe_listeners().load_balancer_arn(balancer.load_balancer_arn().unwrap()).send().await.unwrap();
+            for listener in listeners.listeners() {
+                let found = elb.describe_rules().listener_arn(listener.listener_arn().unwrap()).send().await.unwrap();
+                rules.extend(found.rules().iter().map(|rule| (rule.priority().unwrap().to_string(), rule.rule_arn().unwrap().to_string())));
+            }
+        }
+        rules
+    }
+
+    /// Somebody at the console: the rule of this priority now has these weights, by target group name.
+    pub async fn set_weights_by_hand(&self, priority: &str, weights: &[(&str, i32)]) {
+        let groups = self.target_groups().await;
+        let arn = |name: &str| groups.iter().find(|(found, _)| found == name).unwrap().1.clone();
+        let tuples = weights.iter().map(|(name, weight)| TargetGroupTuple::builder().target_group_arn(arn(name)).weight(*weight).build());
+        let forward = ForwardActionConfig::builder().set_target_groups(Some(tuples.collect())).build();
+        let action = Action::builder().r#type("forward".into()).forward_config(forward).build();
+        let rules = self.rules_of_every_listener().await;
+        let (_, rule) = rules.iter().find(|(found, _)| found == priority).unwrap();
+        let elb = aws_sdk_elasticloadbalancingv2::Client::new(&self.sdk);
+        elb.modify_rule().rule_arn(rule).actions(action).send().await.unwrap();
+    }
+}

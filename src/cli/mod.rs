@@ -9,10 +9,12 @@ use crate::failure::{End, Failure};
 
 mod completions;
 mod config;
+mod demo;
 pub mod environment;
 pub mod global;
 mod help;
 mod man;
+mod shop;
 
 pub use global::Global;
 

@@ -57,7 +57,7 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         }
         Program::Courier { release } => {
             let report = global.report.clone();
-            shop::deliver_parcels(&release, |line| report.talk(&line)).await.context("cannot wait for signals")?;
+            shop::deliver_parcels(&release, |line| report.say(line)).await.context("cannot wait for signals")?;
         }
     }
     Ok(())

@@ -8,6 +8,7 @@
 pub mod connector;
 pub mod engine;
 pub mod server;
+pub mod shop;
 
 mod autoscaling;
 mod balancer;

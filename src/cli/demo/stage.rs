@@ -12,7 +12,7 @@ use super::visitors::{Tally, Visitors};
 use crate::cli::Global;
 use crate::clock::{Clock, Moment};
 use crate::failure::{End, Failure};
-use crate::report::{Report, Table};
+use crate::report::{Report, Table, bold};
 
 /// How a command of the story must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +72,8 @@ impl Stage {
 
     /// A sentence between acts.
     pub(super) fn title(&self, text: &str) {
-        self.report.talk("");
-        self.report.heading(text);
+        self.report.say("");
+        self.report.say(bold(text));
     }
 
     /// Types one command, with `--sandbox`, and keeps account of it.
@@ -87,14 +87,14 @@ impl Stage {
 
     /// Nothing is typed; visitors go on.
     pub(super) async fn quiet(&mut self, name: &str, span: Duration) {
-        self.report.talk(&format!("({name}, {} s)", span.as_secs()));
+        self.report.say(format!("({name}, {} s)", span.as_secs()));
         self.clock.sleep(span).await;
         self.note(name, span);
     }
 
     /// The last quiet span: requests that were on their way when it began are let finish, then the visitors leave.
     pub(super) async fn settle(&mut self, name: &str, span: Duration) {
-        self.report.talk(&format!("({name}, {} s)", span.as_secs()));
+        self.report.say(format!("({name}, {} s)", span.as_secs()));
         self.clock.sleep(span).await;
         if let Some(visitors) = self.visitors.take() {
             let tally = Some(visitors.finish().await);
@@ -124,8 +124,8 @@ impl Stage {
     }
 
     async fn type_command(&self, args: &[&str], ends: Ends) -> Result<(), Failure> {
-        self.report.talk("");
-        self.report.heading(&format!("$ adstage {}", args.join(" ")));
+        self.report.say("");
+        self.report.say(bold(&format!("$ adstage {}", args.join(" "))));
         let status = self.command(args).stdin(Stdio::null()).status().await.context("cannot run adstage")?;
         if status.code() == Some(ends.code()) {
             return Ok(());
@@ -146,36 +146,29 @@ impl Stage {
 
     /// Prints the account; an error if a visitor was failed.
     pub(super) fn judge(&self) -> Result<(), Failure> {
-        let mut table = Table::new(["ACT", "TOOK", "SERVED", "FAILED", "R4'S OWN ERRORS"]);
-        let mut total = Tally::default();
+        let mut table = Table::new(&["ACT", "TOOK", "SERVED", "FAILED", "R4'S OWN ERRORS"]);
+        let (mut served, mut failed, mut own, mut samples) = (0, 0, 0, Vec::new());
         for act in &self.acts {
-            let took = format!("{:.1}s", act.took.as_secs_f64());
-            let cells = act.tally.as_ref().map_or(["–".into(), "–".into(), "–".into()], |tally| {
-                let failed = self.failed(tally);
-                total.served += tally.served;
-                total.failed += failed;
-                total.samples.extend(tally.samples.iter().cloned());
-                let own = self.own_errors(tally);
-                *total.own_errors.entry("story".into()).or_default() += own;
-                [tally.served.to_string(), failed.to_string(), own.to_string()]
-            });
-            let [served, failed, own] = cells;
-            table.row([act.name.clone(), took, served, failed, own]);
+            let counts = act.tally.as_ref().map(|tally| [tally.served, self.failed(tally), self.own_errors(tally)]);
+            let cells = counts.map_or_else(|| ["–", "–", "–"].map(String::from), |counts| counts.map(|count| count.to_string()));
+            table.row([act.name.clone(), format!("{:.1}s", act.took.as_secs_f64())].into_iter().chain(cells));
+            let [more_served, more_failed, more_own] = counts.unwrap_or_default();
+            (served, failed, own) = (served + more_served, failed + more_failed, own + more_own);
+            samples.extend(act.tally.iter().flat_map(|tally| tally.samples.iter().cloned()));
         }
-        let took = format!("{:.0}s", self.clock.since(self.began).as_secs_f64());
-        let own = total.own_errors.values().sum::<u64>();
-        table.row(["in all".into(), took, total.served.to_string(), total.failed.to_string(), own.to_string()]);
-        self.report.talk("");
-        self.report.table(&table);
-        self.report.talk("");
-        if total.failed > 0 {
-            let what = format!("{} requests failed that a healthy fleet could have served", total.failed);
-            return Err(total.samples.iter().fold(Failure::new(End::Unexpected, what), Failure::evidence));
+        let seconds = self.clock.since(self.began).as_secs_f64();
+        table.row(["in all".into(), format!("{seconds:.1}s"), served.to_string(), failed.to_string(), own.to_string()]);
+        self.report.say("");
+        let account = serde_json::json!({ "seconds": seconds, "served": served, "failed": failed, "own_errors": own });
+        self.report.result(&account, || table.columns(100))?;
+        if failed > 0 {
+            let what = format!("{failed} requests failed that a healthy fleet could have served");
+            return Err(samples.iter().fold(Failure::new(End::Unexpected, what), Failure::evidence));
         }
-        if total.served == 0 {
-            return Err(Failure::new(End::Unexpected, "no visitor was served, so this run proves nothing"));
+        if served == 0 || own == 0 {
+            return Err(Failure::new(End::Unexpected, "no visitor came, or none met r4's bug, so this run proves nothing"));
         }
-        self.report.heading(&format!("{} requests served, 0 failed. r4's own {own} errors ended with the rollback.", total.served));
+        self.report.say(format!("\n{served} requests served, 0 failed. r4's own {own} errors ended with the rollback."));
         Ok(())
     }
 
@@ -201,7 +194,7 @@ impl Stage {
             "  adstage --sandbox history production      every release and how it ended".into(),
             "  adstage sandbox stop                      ends it, and every process of it".into(),
         ] {
-            self.report.talk(&line);
+            self.report.say(line);
         }
     }
 
@@ -214,7 +207,7 @@ impl Stage {
             return Err(Failure::new(End::Unexpected, format!("`adstage sandbox stop` ended with {status}")));
         }
         std::fs::remove_dir_all(&self.home).with_context(|| format!("cannot remove {}", self.home.display()))?;
-        self.report.talk("Stopped and cleaned up. Run it with --keep to poke at it afterwards.");
+        self.report.say("Stopped and cleaned up. Run it with --keep to poke at it afterwards.");
         Ok(())
     }
 }

@@ -7,8 +7,7 @@ use crate::failure::Failure;
 
 /// Production's configuration in `examples/shop/adstage.toml`, and the same with a variable that names a stock service nobody runs.
 const PRODUCTION: &str = "[env.production.services.storefront]\ninstances = 2\n";
-const PRODUCTION_WITHOUT_STOCK: &str =
-    "[env.production.services.storefront]\ninstances = 2\nvariables = { STOCK = \"stock.invalid\" }\n";
+const PRODUCTION_WITHOUT_STOCK: &str = "[env.production.services.storefront]\ninstances = 2\nvariables = { STOCK = \"stock.invalid\" }\n";
 
 /// Long enough for r4's fault to show (it starts three seconds after its first visitor) and to be seen.
 const UNTIL_THE_FAULT_SHOWS: Duration = Duration::from_secs(7);

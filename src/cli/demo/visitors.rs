@@ -79,7 +79,14 @@ impl Visitors {
     }
 }
 
-async fn visit(client: HttpClient, url: String, pause: Duration, keep_alive: bool, tally: Arc<Mutex<Tally>>, mut stop: watch::Receiver<bool>) {
+async fn visit(
+    client: HttpClient,
+    url: String,
+    pause: Duration,
+    keep_alive: bool,
+    tally: Arc<Mutex<Tally>>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut pace = interval(pause);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

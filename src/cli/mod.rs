@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::failure::{End, Failure};
 
+mod agent;
 mod completions;
 mod config;
 mod demo;
@@ -32,6 +33,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Config(config::Args),
+    Agent(agent::Args),
     Completions(completions::Args),
     Man(man::Args),
     Help(help::Args),
@@ -41,6 +43,7 @@ impl Command {
     async fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
             Self::Config(args) => config::run(args, global).await,
+            Self::Agent(args) => agent::run(args, global).await,
             Self::Completions(args) => completions::run(args, global).await,
             Self::Man(args) => man::run(args, global).await,
             Self::Help(args) => help::run(args, global).await,

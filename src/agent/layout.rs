@@ -1,0 +1,67 @@
+//! Where things lie on an image and on an instance.
+
+use std::path::PathBuf;
+
+use crate::model::{RepositoryName, ServiceName};
+
+/// Every path the agent knows, below one root.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// What a builder is to put on the image.
+    pub fn spec(&self) -> PathBuf {
+        self.root.join("var/lib/adstage/provision.json")
+    }
+
+    /// What the image remembers of itself.
+    pub fn manifest(&self) -> PathBuf {
+        self.root.join("opt/adstage/manifest.json")
+    }
+
+    /// Programs every service finds first.
+    pub fn programs(&self) -> PathBuf {
+        self.root.join("opt/adstage/bin")
+    }
+
+    /// A repository's checkout.
+    pub fn repository(&self, name: &RepositoryName) -> PathBuf {
+        self.root.join("opt/adstage/repositories").join(name.as_str())
+    }
+
+    /// What cloning and building a repository printed; stays on the image.
+    pub fn build_log(&self, name: &RepositoryName) -> PathBuf {
+        self.root.join(format!("opt/adstage/builds/{name}.log"))
+    }
+
+    /// The machine's console.
+    pub fn console(&self) -> PathBuf {
+        self.root.join("dev/console")
+    }
+
+    /// Output of a service the agent holds itself.
+    pub fn service_log(&self, name: &ServiceName) -> PathBuf {
+        self.root.join(format!("var/log/adstage/{name}.log"))
+    }
+
+    /// Process group of a service the agent holds itself.
+    pub fn service_pid(&self, name: &ServiceName) -> PathBuf {
+        self.root.join(format!("run/adstage/{name}.pid"))
+    }
+
+    /// Units that stay with the disk.
+    pub fn units(&self) -> PathBuf {
+        self.root.join("etc/systemd/system")
+    }
+
+    /// Units that are gone after a reboot; exists only where systemd runs.
+    pub fn units_of_this_boot(&self) -> PathBuf {
+        self.root.join("run/systemd/system")
+    }
+}

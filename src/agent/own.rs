@@ -1,0 +1,159 @@
+//! The agent as the parent of its services: each in its own process group, so that it ends with everything it started.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::crash::Crashes;
+use super::service::Service;
+use super::supervisor::{Shift, told_to_stop};
+use crate::clock::Clock;
+use crate::model::tail_of;
+
+/// How long a service may take to end by itself once asked.
+const GRACE: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What shells answer for a command that cannot be started.
+const CANNOT_START: i32 = 126;
+
+/// The end of a log is read back this far.
+const TAIL_BYTES: u64 = 16 * 1024;
+
+/// Every service at once, until `stop`; returns when all are down.
+pub(super) async fn hold(shift: &Shift, stop: watch::Receiver<bool>) -> Result<(), String> {
+    let mut tasks = JoinSet::new();
+    for service in shift.services.clone() {
+        let (shift, stop) = (shift.clone(), stop.clone());
+        tasks.spawn(async move { hold_one(&shift, &service, stop).await });
+    }
+    while tasks.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn hold_one(shift: &Shift, service: &Service, mut stop: watch::Receiver<bool>) {
+    end_leftover(shift, service);
+    let log = shift.layout.service_log(&service.name);
+    let mut crashes = Crashes::default();
+    while !*stop.borrow() {
+        let from = fs::metadata(&log).map_or(0, |found| found.len());
+        let begun = shift.clock.moment();
+        let code = match start(shift, service, &log) {
+            Ok((mut child, group)) => {
+                shift.board.update(&service.name, |status| status.pid = child.id());
+                tokio::select! {
+                    ended = child.wait() => {
+                        let _ = kill_process_group(group, Signal::TERM);
+                        ended.map_or(CANNOT_START, code)
+                    }
+                    () = told_to_stop(&mut stop) => {
+                        end(&mut child, group, &shift.clock).await;
+                        shift.board.update(&service.name, |status| status.pid = None);
+                        let _ = fs::remove_file(shift.layout.service_pid(&service.name));
+                        return;
+                    }
+                }
+            }
+            Err(error) => {
+                note(&log, &format!("adstage: cannot start: {error}"));
+                CANNOT_START
+            }
+        };
+        let looping = crashes.note(shift.clock.since(begun));
+        shift.exited(&service.name, code, looping, tail(&log, from));
+        tokio::select! {
+            () = shift.clock.sleep(crashes.pause()) => {}
+            () = told_to_stop(&mut stop) => {}
+        }
+        // What the dead one started must not keep its port.
+        end_leftover(shift, service);
+    }
+}
+
+fn start(shift: &Shift, service: &Service, log: &Path) -> io::Result<(Child, Pid)> {
+    let pid_file = shift.layout.service_pid(&service.name);
+    for folder in [log.parent(), pid_file.parent()].into_iter().flatten() {
+        fs::create_dir_all(folder)?;
+    }
+    let output = OpenOptions::new().append(true).create(true).open(log)?;
+    let child = Command::new("/bin/sh")
+        .args(["-c", &service.run])
+        .current_dir(&service.folder)
+        .envs(&service.variables)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .process_group(0)
+        .spawn()?;
+    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or(io::ErrorKind::NotFound)?;
+    fs::write(pid_file, group.as_raw_pid().to_string())?;
+    Ok((child, group))
+}
+
+/// Ends a service with all it started: politely, and after a while with force.
+async fn end(child: &mut Child, group: Pid, clock: &Clock) {
+    let _ = kill_process_group(group, Signal::TERM);
+    let gone = async {
+        let _ = child.wait().await;
+        // The shell may be gone while the program it started still finishes its last requests.
+        while test_kill_process_group(group).is_ok() {
+            clock.sleep(LOOK).await;
+        }
+    };
+    if tokio::time::timeout(GRACE, gone).await.is_err() {
+        let _ = kill_process_group(group, Signal::KILL);
+        let _ = child.wait().await;
+    }
+}
+
+/// Kills what an earlier start of this service left: of this agent, or of one that was killed before it could end its services.
+fn end_leftover(shift: &Shift, service: &Service) {
+    let file = shift.layout.service_pid(&service.name);
+    let noted = fs::read_to_string(&file).ok().and_then(|text| Pid::from_raw(text.trim().parse().ok()?));
+    if let Some(group) = noted
+        && is_still(group, service)
+    {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = fs::remove_file(file);
+}
+
+/// A number from before a reboot may belong to somebody else by now. A process group whose leader is gone keeps its number.
+fn is_still(group: Pid, service: &Service) -> bool {
+    let wanted = format!("ADSTAGE_SERVICE={}", service.name);
+    match fs::read(format!("/proc/{}/environ", group.as_raw_pid())) {
+        Ok(environ) => environ.is_empty() || environ.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes()),
+        Err(_) => true,
+    }
+}
+
+/// As shells count: 128 + n when signal n ended it.
+fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+}
+
+fn note(log: &Path, line: &str) {
+    // If not even this can be written, the console line that follows still says that it ended.
+    let _ = OpenOptions::new().append(true).create(true).open(log).and_then(|mut file| writeln!(file, "{line}"));
+}
+
+/// The last lines written since `from`.
+fn tail(log: &Path, from: u64) -> Vec<String> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = fs::File::open(log)?;
+        let end = file.metadata()?.len();
+        file.seek(SeekFrom::Start(from.max(end.saturating_sub(TAIL_BYTES))))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    tail_of(&String::from_utf8_lossy(&read().unwrap_or_default()))
+}

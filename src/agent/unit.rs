@@ -1,0 +1,113 @@
+//! Units as text, quoted as *systemd.service(5)* and *systemd.exec(5)* want it.
+
+use super::service::Service;
+
+/// The agent itself, started at every boot of an image.
+pub(super) const AGENT: &str = "\
+[Unit]
+Description=adstage agent
+After=network-online.target
+Wants=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=/opt/adstage/bin/adstage agent boot
+Restart=on-failure
+RestartSec=2
+
+[Install]
+WantedBy=multi-user.target
+";
+
+/// Name of a service's unit.
+pub(super) fn name(service: &Service) -> String {
+    format!("adstage-{}.service", service.name)
+}
+
+/// A service as a unit.
+pub(super) fn render(service: &Service) -> String {
+    let environment: String = service
+        .variables
+        .iter()
+        .map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={}", value.to_string_lossy()), false)))
+        .collect();
+    format!(
+        "[Unit]\n\
+         Description=adstage service {}\n\
+         After=network-online.target\n\
+         Wants=network-online.target\n\
+         StartLimitIntervalSec=0\n\
+         \n\
+         [Service]\n\
+         ExecStart=/bin/sh -c {}\n\
+         WorkingDirectory={}\n\
+         {environment}\
+         Restart=always\n\
+         RestartSec=1\n\
+         RestartSteps=6\n\
+         RestartMaxDelaySec=30\n\
+         TimeoutStopSec=20\n\
+         StandardOutput=journal\n\
+         StandardError=journal\n",
+        service.name,
+        quoted(&service.run, true),
+        service.folder.to_string_lossy().replace('%', "%%"),
+    )
+}
+
+/// One word. `%` introduces specifiers everywhere; `$` variables in commands only.
+fn quoted(text: &str, command: bool) -> String {
+    let mut word = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => word.extend(['\\', c]),
+            '%' => word.push_str("%%"),
+            '$' if command => word.push_str("$$"),
+            '\n' => word.push_str("\\n"),
+            '\t' => word.push_str("\\t"),
+            '\r' => word.push_str("\\r"),
+            c if c.is_control() && c.is_ascii() => word.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => word.push(c),
+        }
+    }
+    word.push('"');
+    word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ServiceName;
+
+    #[test]
+    fn nothing_in_a_command_or_a_variable_means_anything_to_systemd() {
+        let service = Service {
+            name: ServiceName::new("web").unwrap(),
+            run: "exec bin/web --name \"$NAME\" \\\n  --rate 50%".into(),
+            folder: "/opt/adstage/repositories/storefront".into(),
+            port: Some(8001),
+            health_path: "/up".into(),
+            variables: [("GREETING", "a \"b\" $c 5% \\d"), ("PORT", "8001")].map(|(name, value)| (name.to_string(), value.into())).into(),
+        };
+        insta::assert_snapshot!(render(&service), @r#"
+        [Unit]
+        Description=adstage service web
+        After=network-online.target
+        Wants=network-online.target
+        StartLimitIntervalSec=0
+
+        [Service]
+        ExecStart=/bin/sh -c "exec bin/web --name \"$$NAME\" \\\n  --rate 50%%"
+        WorkingDirectory=/opt/adstage/repositories/storefront
+        Environment="GREETING=a \"b\" $c 5%% \\d"
+        Environment="PORT=8001"
+        Restart=always
+        RestartSec=1
+        RestartSteps=6
+        RestartMaxDelaySec=30
+        TimeoutStopSec=20
+        StandardOutput=journal
+        StandardError=journal
+        "#);
+    }
+}

@@ -1,16 +1,103 @@
-//! Under construction.
+//! Auto Scaling: groups that keep as many instances as they should have.
+//!
+//! Calls change what is wanted; [`reconcile`] makes it so, tick by tick, through the same doors the real one uses: EC2 launches and
+//! terminates, ELBv2 registers and deregisters.
 
-use super::engine::{Answer, Call, Context, State};
-use super::wire::AwsError;
+mod activities;
+mod create;
+mod describe;
+mod launch;
+mod members;
+mod processes;
+mod reconcile;
+mod sources;
+mod state;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod update;
 
-/// State.
-#[derive(Default)]
-pub(super) struct Autoscaling;
+use super::engine::{Answer, Call};
+use super::wire::{AwsError, Node, Params, branch, leaf};
+
+pub(super) use reconcile::tick;
+pub(super) use state::Autoscaling;
+use state::Group;
+
+type Handler = fn(&mut Call<'_>) -> Answer;
+
+/// Every action: its name, the parameters it takes, its handler.
+#[rustfmt::skip]
+const ACTIONS: [(&str, &[&str], Handler); 21] = [
+    ("CreateAutoScalingGroup", &[
+        "AutoScalingGroupName", "LaunchTemplate", "MinSize", "MaxSize", "DesiredCapacity", "DefaultCooldown", "TargetGroupARNs", "TrafficSources",
+        "HealthCheckType", "HealthCheckGracePeriod", "VPCZoneIdentifier", "NewInstancesProtectedFromScaleIn", "Tags", "DefaultInstanceWarmup",
+        "DeletionProtection",
+    ], create::create),
+    ("UpdateAutoScalingGroup", &[
+        "AutoScalingGroupName", "LaunchTemplate", "MinSize", "MaxSize", "DesiredCapacity", "DefaultCooldown", "HealthCheckType",
+        "HealthCheckGracePeriod", "VPCZoneIdentifier", "NewInstancesProtectedFromScaleIn", "DefaultInstanceWarmup", "DeletionProtection",
+    ], update::update),
+    ("SetDesiredCapacity", &["AutoScalingGroupName", "DesiredCapacity", "HonorCooldown"], update::set_desired),
+    ("DeleteAutoScalingGroup", &["AutoScalingGroupName", "ForceDelete"], update::delete),
+    ("DescribeAutoScalingGroups", &["AutoScalingGroupNames", "IncludeInstances", "NextToken", "MaxRecords", "Filters"], describe::groups),
+    ("DescribeAutoScalingInstances", &["InstanceIds", "NextToken", "MaxRecords"], describe::instances),
+    ("DescribeScalingActivities", &[
+        "ActivityIds", "AutoScalingGroupName", "IncludeDeletedGroups", "MaxRecords", "NextToken",
+    ], activities::describe),
+    ("CreateOrUpdateTags", &["Tags"], tags::create_or_update),
+    ("DeleteTags", &["Tags"], tags::delete),
+    ("DescribeTags", &["Filters", "NextToken", "MaxRecords"], tags::describe),
+    ("SuspendProcesses", &["AutoScalingGroupName", "ScalingProcesses"], processes::suspend),
+    ("ResumeProcesses", &["AutoScalingGroupName", "ScalingProcesses"], processes::resume),
+    ("AttachLoadBalancerTargetGroups", &["AutoScalingGroupName", "TargetGroupARNs"], sources::attach_target_groups),
+    ("DetachLoadBalancerTargetGroups", &["AutoScalingGroupName", "TargetGroupARNs"], sources::detach_target_groups),
+    ("DescribeLoadBalancerTargetGroups", &["AutoScalingGroupName", "NextToken", "MaxRecords"], sources::describe_target_groups),
+    ("AttachTrafficSources", &["AutoScalingGroupName", "TrafficSources"], sources::attach),
+    ("DetachTrafficSources", &["AutoScalingGroupName", "TrafficSources"], sources::detach),
+    ("DescribeTrafficSources", &["AutoScalingGroupName", "TrafficSourceType", "NextToken", "MaxRecords"], sources::describe),
+    ("TerminateInstanceInAutoScalingGroup", &["InstanceId", "ShouldDecrementDesiredCapacity"], members::terminate),
+    ("SetInstanceHealth", &["InstanceId", "HealthStatus", "ShouldRespectGracePeriod"], members::set_health),
+    ("SetInstanceProtection", &["InstanceIds", "AutoScalingGroupName", "ProtectedFromScaleIn"], members::set_protection),
+];
 
 /// Dispatch.
-pub(super) fn call(_call: &mut Call<'_>, action: &str) -> Answer {
-    Err(AwsError::unsupported(format!("the Autoscaling action {action}")))
+pub(super) fn call(call: &mut Call<'_>, action: &str) -> Answer {
+    let unknown = || AwsError::unsupported(format!("the Auto Scaling action {action}"));
+    let (_, parameters, handler) = ACTIONS.iter().find(|(name, _, _)| *name == action).ok_or_else(unknown)?;
+    call.params.without(&["Action", "Version"]).only(action, parameters)?;
+    handler(call)
 }
 
-/// Moves states on.
-pub(super) fn tick(_state: &mut State, _context: Context<'_>) {}
+fn invalid(message: impl std::fmt::Display) -> AwsError {
+    AwsError::bad("ValidationError", message)
+}
+
+/// An answer with these fields.
+fn answer(fields: impl IntoIterator<Item = Node>) -> Answer {
+    Ok(branch("Result", fields))
+}
+
+/// The group a call names. One that is being deleted cannot be changed any more.
+fn group<'a>(call: &'a mut Call<'_>) -> Result<&'a mut Group, AwsError> {
+    let name = call.params.required("AutoScalingGroupName")?;
+    let missing = || invalid(format!("AutoScalingGroup name not found - AutoScalingGroup '{name}' not found"));
+    let group = call.state.autoscaling.groups.get_mut(name).ok_or_else(missing)?;
+    if group.deleting.is_some() {
+        return Err(invalid(format!("AutoScalingGroup name not found - AutoScalingGroup '{name}' is pending delete")));
+    }
+    Ok(group)
+}
+
+/// One page of a list: `MaxRecords` (50 unless said, at most 100) items after `NextToken`, which here is an index.
+fn page<T>(items: Vec<T>, params: &Params) -> Result<(Vec<T>, Option<Node>), AwsError> {
+    let size = params.number("MaxRecords")?.unwrap_or(50);
+    let size = usize::try_from(size).ok().filter(|size| (1..=100).contains(size));
+    let size = size.ok_or_else(|| invalid("MaxRecords must be between 1 and 100"))?;
+    let from: usize = match params.get("NextToken").filter(|token| !token.is_empty()) {
+        Some(token) => token.parse().map_err(|_| AwsError::bad("InvalidNextToken", format!("The token '{token}' is not valid")))?,
+        None => 0,
+    };
+    let next = (from + size < items.len()).then(|| leaf("NextToken", from + size));
+    Ok((items.into_iter().skip(from).take(size).collect(), next))
+}

@@ -180,7 +180,7 @@ pub(super) fn launch_in(state: &mut State, request: &LaunchRequest, reservation:
 }
 
 /// All that can be wrong with a launch; the zone it goes to if nothing is.
-pub(super) fn check(state: &State, request: &LaunchRequest) -> Result<String, AwsError> {
+pub(in crate::sandbox) fn check(state: &State, request: &LaunchRequest) -> Result<String, AwsError> {
     let (ec2, invalid) = (&state.ec2, |message: String| AwsError::bad("InvalidParameterValue", message));
     let image = ec2.images.get(&request.image).ok_or_else(|| super::images::not_found(&request.image))?;
     if !image.is_available() {

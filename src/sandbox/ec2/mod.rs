@@ -21,7 +21,9 @@ use super::engine::{Answer, Call, Context, Seed, State};
 use super::host::Host;
 use super::wire::{AwsError, Node, branch, leaf};
 
-pub(super) use instances::{Instance, InstanceState, LaunchRequest, Metadata, MetadataOptions, OnShutdown, launch, metadata, terminate};
+pub(super) use instances::{
+    Instance, InstanceState, LaunchRequest, Metadata, MetadataOptions, OnShutdown, check, launch, metadata, terminate,
+};
 pub(super) use network::{Network, Subnet};
 pub(super) use tags::Tags;
 pub(super) use templates::{Template, TemplateRef, from_template, template};

@@ -33,37 +33,51 @@ pub(super) use targets::{deregister, drained, register, standing};
 pub use traffic::{GroupTraffic, LoadBalancerStatus};
 pub(super) use traffic::{count, count_refusal, status};
 
+type Handler = fn(&mut Call<'_>) -> Answer;
+
+/// Every action: its name, the parameters it takes, its handler.
+#[rustfmt::skip]
+const ACTIONS: [(&str, &[&str], Handler); 26] = [
+    ("CreateLoadBalancer", &["Name", "Subnets", "SubnetMappings", "SecurityGroups", "Scheme", "Tags", "Type", "IpAddressType"], load_balancers::create),
+    ("DescribeLoadBalancers", &["LoadBalancerArns", "Names", "Marker", "PageSize"], load_balancers::describe),
+    ("DeleteLoadBalancer", &["LoadBalancerArn"], load_balancers::delete),
+    ("ModifyLoadBalancerAttributes", &["LoadBalancerArn", "Attributes"], attributes::modify_load_balancer),
+    ("DescribeLoadBalancerAttributes", &["LoadBalancerArn"], attributes::describe_load_balancer),
+    ("CreateListener", &["LoadBalancerArn", "Protocol", "Port", "SslPolicy", "Certificates", "DefaultActions", "Tags"], listeners::create),
+    ("DescribeListeners", &["LoadBalancerArn", "ListenerArns", "Marker", "PageSize"], listeners::describe),
+    ("ModifyListener", &["ListenerArn", "Protocol", "Port", "SslPolicy", "Certificates", "DefaultActions"], listeners::modify),
+    ("DeleteListener", &["ListenerArn"], listeners::delete),
+    ("CreateRule", &["ListenerArn", "Conditions", "Priority", "Actions", "Tags"], rules::create),
+    ("DescribeRules", &["ListenerArn", "RuleArns", "Marker", "PageSize"], rules::describe),
+    ("ModifyRule", &["RuleArn", "Conditions", "Actions"], rules::modify),
+    ("DeleteRule", &["RuleArn"], rules::delete),
+    ("SetRulePriorities", &["RulePriorities"], rules::set_priorities),
+    ("CreateTargetGroup", &[
+        "Name", "Protocol", "ProtocolVersion", "Port", "VpcId", "HealthCheckProtocol", "HealthCheckPort", "HealthCheckEnabled", "HealthCheckPath",
+        "HealthCheckIntervalSeconds", "HealthCheckTimeoutSeconds", "HealthyThresholdCount", "UnhealthyThresholdCount", "Matcher", "TargetType", "Tags",
+    ], target_groups::create),
+    ("DescribeTargetGroups", &["LoadBalancerArn", "TargetGroupArns", "Names", "Marker", "PageSize"], target_groups::describe),
+    ("ModifyTargetGroup", &[
+        "TargetGroupArn", "HealthCheckProtocol", "HealthCheckPort", "HealthCheckPath", "HealthCheckEnabled", "HealthCheckIntervalSeconds",
+        "HealthCheckTimeoutSeconds", "HealthyThresholdCount", "UnhealthyThresholdCount", "Matcher",
+    ], target_groups::modify),
+    ("DeleteTargetGroup", &["TargetGroupArn"], target_groups::delete),
+    ("ModifyTargetGroupAttributes", &["TargetGroupArn", "Attributes"], attributes::modify_target_group),
+    ("DescribeTargetGroupAttributes", &["TargetGroupArn"], attributes::describe_target_group),
+    ("RegisterTargets", &["TargetGroupArn", "Targets"], targets::register_all),
+    ("DeregisterTargets", &["TargetGroupArn", "Targets"], targets::deregister_all),
+    ("DescribeTargetHealth", &["TargetGroupArn", "Targets"], targets::describe_health),
+    ("AddTags", &["ResourceArns", "Tags"], tags::add),
+    ("RemoveTags", &["ResourceArns", "TagKeys"], tags::remove),
+    ("DescribeTags", &["ResourceArns"], tags::describe),
+];
+
 /// Dispatch.
 pub(super) fn call(call: &mut Call<'_>, action: &str) -> Answer {
-    match action {
-        "CreateLoadBalancer" => load_balancers::create(call),
-        "DescribeLoadBalancers" => load_balancers::describe(call),
-        "DeleteLoadBalancer" => load_balancers::delete(call),
-        "ModifyLoadBalancerAttributes" => attributes::modify_load_balancer(call),
-        "DescribeLoadBalancerAttributes" => attributes::describe_load_balancer(call),
-        "CreateListener" => listeners::create(call),
-        "DescribeListeners" => listeners::describe(call),
-        "ModifyListener" => listeners::modify(call),
-        "DeleteListener" => listeners::delete(call),
-        "CreateRule" => rules::create(call),
-        "DescribeRules" => rules::describe(call),
-        "ModifyRule" => rules::modify(call),
-        "DeleteRule" => rules::delete(call),
-        "SetRulePriorities" => rules::set_priorities(call),
-        "CreateTargetGroup" => target_groups::create(call),
-        "DescribeTargetGroups" => target_groups::describe(call),
-        "ModifyTargetGroup" => target_groups::modify(call),
-        "DeleteTargetGroup" => target_groups::delete(call),
-        "ModifyTargetGroupAttributes" => attributes::modify_target_group(call),
-        "DescribeTargetGroupAttributes" => attributes::describe_target_group(call),
-        "RegisterTargets" => targets::register_all(call),
-        "DeregisterTargets" => targets::deregister_all(call),
-        "DescribeTargetHealth" => targets::describe_health(call),
-        "AddTags" => tags::add(call),
-        "RemoveTags" => tags::remove(call),
-        "DescribeTags" => tags::describe(call),
-        other => Err(AwsError::unsupported(format!("the Elastic Load Balancing action {other}"))),
-    }
+    let unknown = || AwsError::unsupported(format!("the Elastic Load Balancing action {action}"));
+    let (_, parameters, handler) = ACTIONS.iter().find(|(name, _, _)| *name == action).ok_or_else(unknown)?;
+    call.params.without(&["Action", "Version"]).only(action, parameters)?;
+    handler(call)
 }
 
 /// Moves states on: checks that are due, targets whose delay is over, sockets of new listeners.

@@ -28,9 +28,6 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
     if all.filter(|rule| rule.priority.is_some()).count() >= MOST {
         return Err(AwsError::bad("TooManyRules", format!("A load balancer can have at most {MOST} rules")));
     }
-    if !params.child("Transforms").is_absent() {
-        return Err(AwsError::unsupported("rule transforms"));
-    }
     let conditions = conditions::read(&params.list("Conditions"))?;
     let action = actions::read(&params.list("Actions"), elbv2, &load_balancer)?;
     let tags = tags::read(params)?;
@@ -97,9 +94,6 @@ pub(super) fn modify(call: &mut Call<'_>) -> Answer {
     let arn = params.required("RuleArn")?.to_string();
     let (rule, load_balancer) = load_balancer_of(&call.state.elbv2, &arn)?;
     not_default(rule, "modified")?;
-    if !params.child("Transforms").is_absent() {
-        return Err(AwsError::unsupported("rule transforms"));
-    }
     let (sent_conditions, sent_actions) = (params.list("Conditions"), params.list("Actions"));
     if sent_conditions.is_empty() && sent_actions.is_empty() {
         return Err(AwsError::bad("ValidationError", "Either conditions or actions must be specified"));

@@ -9,6 +9,8 @@ pub struct Surroundings {
     pub config: Option<PathBuf>,
     /// `ADSTAGE_PROFILE`, else `AWS_PROFILE`.
     pub profile: Option<String>,
+    /// Credentials were given to this very process (keys or a web identity), as CI does.
+    pub ambient_credentials: bool,
     /// `ADSTAGE_OUTPUT`.
     pub output: Option<String>,
     /// `ADSTAGE_PROGRESS`.
@@ -40,6 +42,7 @@ impl Surroundings {
         Self {
             config: path("ADSTAGE_CONFIG"),
             profile: text("ADSTAGE_PROFILE").or_else(|| text("AWS_PROFILE")),
+            ambient_credentials: text("AWS_ACCESS_KEY_ID").or_else(|| text("AWS_WEB_IDENTITY_TOKEN_FILE")).is_some(),
             output: text("ADSTAGE_OUTPUT"),
             progress: text("ADSTAGE_PROGRESS"),
             sandbox_home: path("ADSTAGE_SANDBOX_HOME").or_else(|| Some(state?.join("adstage/sandbox"))),

@@ -7,14 +7,17 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::failure::{End, Failure};
 
+pub mod access;
 mod agent;
 mod completions;
 mod config;
+mod confirm;
 mod demo;
 pub mod environment;
 pub mod global;
 mod help;
 mod man;
+mod refs;
 mod shop;
 
 pub use global::Global;

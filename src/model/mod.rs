@@ -3,6 +3,7 @@
 //! One word per thing; the words are the ones printed on the screen.
 
 mod console;
+mod drift;
 mod duration;
 mod environment;
 mod event;
@@ -18,6 +19,7 @@ mod userdata;
 mod world;
 
 pub use console::{ConsoleLine, tail_of};
+pub use drift::{drift, serving};
 pub use duration::Seconds;
 pub use environment::{
     Builder, Confirm, DeployTiming, Environment, HealthCheck, Listener, LoadBalancer, Repository, Route, Scheme, Service, Source,

@@ -1,0 +1,143 @@
+//! What visitors get, and where the records, the configuration and the load balancer disagree. Pure judgement of one observation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Drift, Environment, FleetKey, ReleaseNumber, Route, RuleAction, RuleKey, Service, Serving, World};
+
+/// What visitors get: each release's share of each route, averaged over the routes that serve anything.
+pub fn serving(environment: &Environment, world: &World) -> Serving {
+    let weights = environment.services.iter().filter_map(|service| world.weights(&key(service)?));
+    let shares: Vec<BTreeMap<ReleaseNumber, u32>> = weights.map(|weights| weights.shares()).filter(|shares| !shares.is_empty()).collect();
+    let mut sums: BTreeMap<ReleaseNumber, u32> = BTreeMap::new();
+    for (release, share) in shares.iter().flatten() {
+        *sums.entry(*release).or_default() += share;
+    }
+    let routes = u32::try_from(shares.len()).unwrap_or(u32::MAX).max(1);
+    Serving(sums.into_iter().map(|(release, sum)| (release, sum.div_ceil(routes).min(100))).collect())
+}
+
+impl std::fmt::Display for Serving {
+    /// `r42 100 %`, `r42 50 % · r41 50 %`, `nothing yet`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("nothing yet");
+        }
+        let parts: Vec<String> = self.0.iter().rev().map(|(release, share)| format!("{release} {share} %")).collect();
+        f.write_str(&parts.join(" · "))
+    }
+}
+
+/// The identity of a service's rule.
+fn key(service: &Service) -> Option<RuleKey> {
+    service.route.as_ref().map(|route| RuleKey { service: service.name.clone(), priority: route.priority })
+}
+
+/// Where the three disagree, one sentence each. What the open operation is about to change is no drift.
+pub fn drift(environment: &Environment, world: &World) -> Vec<Drift> {
+    let judge = Judge { environment, world, moving: moving(world) };
+    let mut found = Vec::new();
+    if world.listener.is_none() && world.records.head.is_some() {
+        let name = &environment.load_balancer.name;
+        found.push(format!("load balancer {name} or its listener is missing, but the records say something serves"));
+        return found.into_iter().map(Drift).collect();
+    }
+    for service in &environment.services {
+        match &service.route {
+            Some(route) => judge.route(service, route, &mut found),
+            None => judge.worker(service, &mut found),
+        }
+    }
+    judge.strangers(&mut found);
+    found.into_iter().map(Drift).collect()
+}
+
+/// The releases an open operation moves between: while it runs, the weights may already (or still) name either.
+fn moving(world: &World) -> BTreeSet<ReleaseNumber> {
+    let open = world.records.lock.as_ref().and_then(|lock| lock.open.as_ref());
+    let operation = open.and_then(|open| world.records.operations.iter().find(|operation| operation.id == *open));
+    operation.iter().flat_map(|operation| [operation.release, operation.previous]).flatten().collect()
+}
+
+struct Judge<'w> {
+    environment: &'w Environment,
+    world: &'w World,
+    moving: BTreeSet<ReleaseNumber>,
+}
+
+impl Judge<'_> {
+    fn meant(&self, service: &Service) -> Option<ReleaseNumber> {
+        self.world.records.head.as_ref()?.serving.get(&service.name).copied()
+    }
+
+    fn route(&self, service: &Service, route: &Route, found: &mut Vec<String>) {
+        let (name, meant) = (&service.name, self.meant(service));
+        let key = RuleKey { service: name.clone(), priority: route.priority };
+        let Some(rule) = self.world.rule(&key) else {
+            if meant.is_some() {
+                found.push(format!("{name}: its rule (priority {}) is missing, so visitors do not reach it", route.priority));
+            }
+            return;
+        };
+        let same = |one: &[String], other: &[String]| one.iter().collect::<BTreeSet<_>>() == other.iter().collect::<BTreeSet<_>>();
+        if !same(&rule.conditions.hosts, &route.hosts) || !same(&rule.conditions.paths, &route.paths) {
+            found.push(format!("{name}: rule {} asks for other hosts or paths than the configuration", route.priority));
+        }
+        let Some(weights) = self.world.weights(&key) else {
+            let what = match &rule.action {
+                RuleAction::Foreign(what) => what.as_str(),
+                _ => "forwards to a target group that is no fleet of this environment",
+            };
+            found.push(format!("{name}: rule {} was changed outside adstage: {what}", route.priority));
+            return;
+        };
+        match (weights.sole(), meant) {
+            (Some(live), Some(meant)) if live != meant && !self.moving.contains(&live) => {
+                found.push(format!("{name}: visitors get {live}, but the records say {meant}"));
+            }
+            (Some(live), None) if !self.moving.contains(&live) => {
+                found.push(format!("{name}: visitors get {live}, but the records know of no release there"));
+            }
+            (None, _) if !weights.shares().is_empty() && self.moving.is_empty() => {
+                found.push(format!("{name}: visitors are split ({weights}), and no operation is under way"));
+            }
+            (None, Some(meant)) if weights.shares().is_empty() => {
+                found.push(format!("{name}: visitors get no release, but the records say {meant}"));
+            }
+            _ => {}
+        }
+        for release in weights.shares().keys() {
+            self.standing(service, *release, "visitors get", found);
+        }
+    }
+
+    fn worker(&self, service: &Service, found: &mut Vec<String>) {
+        if let Some(meant) = self.meant(service) {
+            self.standing(service, meant, "the records say", found);
+        }
+    }
+
+    /// A release that serves must have a group with instances.
+    fn standing(&self, service: &Service, release: ReleaseNumber, says: &str, found: &mut Vec<String>) {
+        let group = self.world.fleet(&service.name, release).and_then(|fleet| fleet.group.as_ref());
+        match group {
+            None => found.push(format!("{}: {says} {release}, but its Auto Scaling group is missing", service.name)),
+            Some(group) if group.deleting => found.push(format!("{}: {says} {release}, but its group is being deleted", service.name)),
+            Some(_) => {}
+        }
+    }
+
+    /// Fleets of releases nobody recorded, and of services the configuration does not know.
+    fn strangers(&self, found: &mut Vec<String>) {
+        for FleetKey { service, release } in self.world.fleets.iter().map(|fleet| &fleet.key) {
+            let known = self.world.records.release(*release).is_some() || self.moving.contains(release);
+            if !known {
+                found.push(format!("{service}-{release} exists, but the records know of no {release}"));
+            } else if !self.environment.services.iter().any(|configured| configured.name == *service) {
+                found.push(format!("{service}-{release} exists, but the configuration has no service {service} here"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

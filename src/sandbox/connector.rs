@@ -1,5 +1,7 @@
 //! The in-process door: an HTTP client for the SDK, on scripted machines and (in a paused runtime) virtual time.
 
+use std::future::Future;
+use std::io;
 use std::sync::Arc;
 
 use aws_smithy_runtime_api::client::http::{
@@ -11,6 +13,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use tokio::net::TcpListener;
 
 use super::engine::{Engine, Options};
 use super::faults::Faults;
@@ -38,6 +41,11 @@ impl Sandbox {
     /// The HTTP client to give to the SDK instead of its own.
     pub fn http_client(&self) -> SharedHttpClient {
         SharedHttpClient::new(self.clone())
+    }
+
+    /// The same sandbox through the loopback door, for programs that are not this one, until `until` is ready or somebody asks it to stop.
+    pub async fn serve(&self, listener: TcpListener, until: impl Future<Output = ()>) -> io::Result<()> {
+        super::server::serve(self.engine.clone(), listener, until).await
     }
 
     /// Scheduled misfortunes and the log of calls.

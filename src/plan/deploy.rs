@@ -40,7 +40,7 @@ pub fn deploy(environment: &Environment, world: &World, request: &DeployRequest)
     half_moved(&situation, &mut reasons);
     let image = select::image(&environment.app, world, request.image.as_deref(), &mut reasons);
     let Some(image) = image else { return Err(reasons.refusal(what)) };
-    let release = new_release(&situation, &standings, image);
+    let release = new_release(&situation, &standings, image, &mut reasons);
     holds_repositories(image, &release, &mut reasons);
     if !request.force {
         not_marked_bad(&situation, request, &release, &mut reasons);
@@ -222,14 +222,10 @@ fn half_moved(situation: &Situation, reasons: &mut Reasons) {
     }
 }
 
-fn new_release(situation: &Situation, standings: &[&Standing], image: &Image) -> Release {
+fn new_release(situation: &Situation, standings: &[&Standing], image: &Image, reasons: &mut Reasons) -> Release {
     let world = situation.world;
-    // Numbers come from `HEAD`; what runs or is recorded is looked at too, so that a table restored from a backup cannot make a release
-    // collide with a fleet that has visitors.
-    let next = world.records.head.as_ref().map_or(1, |head| head.next).max(1);
-    let recorded = world.records.releases.iter().map(|record| record.release.number.0 + 1);
-    let running = world.fleets.iter().map(|fleet| fleet.key.release.0 + 1);
-    let number = ReleaseNumber(recorded.chain(running).fold(next, u32::max));
+    let number = ReleaseNumber(world.records.head.as_ref().map_or(1, |head| head.next.max(1)));
+    newest_of_all(situation, number, reasons);
     let timing = &situation.environment.timing;
     Release {
         number,
@@ -237,6 +233,18 @@ fn new_release(situation: &Situation, standings: &[&Standing], image: &Image) ->
         image_name: image.name.clone(),
         commits: image.commits.clone(),
         services: standings.iter().map(|standing| (standing.service.name.clone(), spec(standing.service, timing))).collect(),
+    }
+}
+
+/// Numbers come from `HEAD`. A table that was lost or restored from a backup counts from too low, and the new release would be taken for
+/// fleets that run already.
+fn newest_of_all(situation: &Situation, number: ReleaseNumber, reasons: &mut Reasons) {
+    let recorded = situation.world.records.releases.iter().map(|record| record.release.number);
+    let running = situation.world.fleets.iter().map(|fleet| fleet.key.release);
+    if let Some(newer) = recorded.chain(running).max().filter(|newest| *newest >= number) {
+        let status = format!("adstage status {}", situation.environment.name);
+        let table = &situation.environment.state_table;
+        reasons.add(format!("the state table {table} counts the next release as {number}, but {newer} exists: was it restored?"), status);
     }
 }
 

@@ -199,7 +199,7 @@ fn as_before(situation: &Situation) -> Plan {
 /// Which release each service goes back to.
 fn targets(situation: &Situation, request: &RollbackRequest, reasons: &mut Reasons) -> Targets {
     let records = &situation.world.records;
-    let history = format!("adstage history {}", situation.environment.name);
+    let history = history(situation);
     let target = match (request.to, situation.cut) {
         (Some(to), _) => match records.release(to) {
             Some(record) => all_of(situation, record),
@@ -220,6 +220,10 @@ fn targets(situation: &Situation, request: &RollbackRequest, reasons: &mut Reaso
         reasons.add(format!("{live} serves, and there is no earlier good release to go back to"), history);
     }
     target
+}
+
+fn history(situation: &Situation) -> String {
+    format!("adstage history {}", situation.environment.name)
 }
 
 fn all_of(situation: &Situation, record: &ReleaseRecord) -> Targets {
@@ -258,7 +262,7 @@ fn returns<'a, 'w>(situation: &'a Situation<'w>, targets: &Targets, reasons: &mu
         let name = &standing.service.name;
         let Some(number) = targets.get(name).copied().filter(|number| standing.live != Some(*number)) else { continue };
         let Some(to) = situation.world.records.release(number) else {
-            reasons.add(format!("{name} served {number} before, but the record of {number} is gone"), "");
+            reasons.add(format!("{name} served {number} before, but the record of {number} is gone"), history(situation));
             continue;
         };
         match candidate(situation, standing, to) {

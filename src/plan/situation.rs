@@ -14,8 +14,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Environment, Fleet, FleetKey, Group, OperationKind, OperationRecord, ReleaseNumber, RuleAction, RuleKey, Service, ServiceName, Verdict,
-    Weights, World,
+    Environment, Fleet, FleetKey, Group, OperationKind, OperationRecord, Outcome, ReleaseNumber, RuleAction, RuleKey, Service, ServiceName,
+    Verdict, Weights, World,
 };
 
 /// One environment's services as they stand.
@@ -27,7 +27,7 @@ pub(super) struct Situation<'a> {
     pub cut: Cut<'a>,
 }
 
-/// An operation nobody ended.
+/// What to make of an operation that is not through: nobody ended it, or it ended stranded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut<'a> {
     /// There is none.
@@ -109,20 +109,16 @@ pub(super) fn said(operation: &OperationRecord) -> String {
 }
 
 fn cut<'a>(world: &'a World, standings: &[Standing<'a>]) -> Cut<'a> {
-    let open = |operation: &&OperationRecord| {
-        operation.ended.is_none() && matches!(operation.kind, OperationKind::Deploy | OperationKind::Rollback)
-    };
-    let Some(operation) = world.records.operations.iter().find(open) else { return Cut::None };
+    let Some(operation) = unfinished(&world.records.operations) else { return Cut::None };
     let record = operation.release.and_then(|release| world.records.release(release));
     let concerned = |standing: &&Standing| {
         standing.rule.is_some() && record.is_none_or(|record| record.release.services.contains_key(&standing.service.name))
     };
-    let mut routes = standings.iter().filter(concerned).peekable();
+    let routes: Vec<_> = standings.iter().filter(concerned).collect();
     let head = |standing: &Standing| world.records.head.as_ref()?.serving.get(&standing.service.name).copied();
     let unmoved = |standing: &Standing| !standing.split() && standing.live == head(standing);
     // A route with nothing to serve yet cannot be in anybody's way.
     let moved = |standing: &Standing| !standing.split() && (standing.live.is_none() || standing.live == operation.release);
-    let routes: Vec<_> = routes.by_ref().collect();
     if routes.iter().all(|standing| unmoved(standing)) {
         Cut::Before(operation)
     } else if routes.iter().all(|standing| moved(standing)) {
@@ -130,6 +126,14 @@ fn cut<'a>(world: &'a World, standings: &[Standing<'a>]) -> Cut<'a> {
     } else {
         Cut::Between(operation)
     }
+}
+
+/// The newest deploy or rollback that left its mark, if that one is not through. One that was refused, or that ended as before, left
+/// none, so what came before it still counts.
+fn unfinished(operations: &[OperationRecord]) -> Option<&OperationRecord> {
+    let moves = |operation: &&OperationRecord| matches!(operation.kind, OperationKind::Deploy | OperationKind::Rollback);
+    let marks = |operation: &&OperationRecord| matches!(operation.ended, None | Some(Outcome::Deployed | Outcome::Stranded));
+    operations.iter().filter(moves).find(marks).filter(|operation| operation.ended != Some(Outcome::Deployed))
 }
 
 impl<'a> Standing<'a> {

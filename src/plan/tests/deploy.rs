@@ -336,3 +336,14 @@ fn a_worker_nobody_knows_is_left_alone_and_one_with_visitors_too() {
     worker has no visitors to move: both releases work side by side until r41 is put to sleep at the end
     ");
 }
+
+#[test]
+fn a_table_that_counts_from_too_low() {
+    let (environment, mut world) = world("web: r41 x3 live");
+    world.records = Records::default();
+    assert_snapshot!(deploy(&(environment, world)), @"
+    REFUSED cannot deploy to production
+      because  the state table adstage counts the next release as r1, but r41 exists: was it restored?
+      next     adstage status production
+    ");
+}

@@ -3,6 +3,7 @@
 mod bake;
 mod deploy;
 mod lint;
+mod random;
 mod rollback;
 mod setup;
 mod world;

@@ -1,4 +1,26 @@
-//! One writer per scope: the lease.
-mod constants;
+//! The lease: one writer per environment.
+//!
+//! A lock is a row that is never deleted. It carries a `fence`, which grows with each holder, and a `beat`, which grows with each renewal.
+//! Whoever waits takes over only after seeing the same fence and beat for lease + grace on its *own* clock. The lapse of a lease frees the
+//! mutex, never the environment: `open` keeps naming the unfinished operation, and whoever comes next settles that first. Every journal
+//! write is one transaction that proves and renews the lease; every call that changes something in AWS passes [`Held::guard`] at the last
+//! hook before the socket.
+//!
+//! Where is what: [`constants`] the spans and why they are so · `row` the rows as values · `transactions` who may write what under which
+//! condition · `resend` and `outcome` what a lost reply or a refusal means · `acquire` and `lapse` taking it · `holder` the one writer ·
+//! `held` the handle. Nothing here knows what an event says: bodies come from the caller.
+
+mod acquire;
+pub mod constants;
+mod held;
+mod holder;
+mod lapse;
+mod outcome;
+mod resend;
 mod row;
-pub use row::Identity;
+mod transactions;
+
+pub use acquire::{Intent, View, Wait, acquire, acquire_within, read};
+pub use held::{Halt, Held, Release};
+pub use outcome::{Blocked, Lost};
+pub use row::{Identity, freeze_item, lock_item, parse_freeze, parse_lock};

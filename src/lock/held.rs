@@ -1,0 +1,173 @@
+//! A lock that is held: the handle that everybody in this process shares. All writing is done by one task ([`super::holder`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::acquire::Intent;
+use super::constants::{GUARD, LEASE};
+use super::holder::{Command, Holder};
+use super::outcome::Lost;
+use super::resend::Sender;
+use super::transactions::Lease;
+use crate::aws::Guard;
+use crate::aws::dynamodb::{Item, Write};
+use crate::clock::{Clock, Moment};
+use crate::model::OperationId;
+
+/// Somebody asked the holder to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Halt {
+    /// Who.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What the writer tells everybody.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    /// Before the newest confirmed beat was first sent: the lease counts from here.
+    pub(super) confirmed: Moment,
+    /// The operation the journal writes go to.
+    pub(super) operation: OperationId,
+    /// Taken over with the lock and not settled yet.
+    pub(super) unfinished: bool,
+    pub(super) halt: Option<Halt>,
+    /// Set once: the lock is not ours any more, and why.
+    pub(super) over: Option<Lost>,
+}
+
+impl State {
+    /// The local proof: enough of the lease is left for one call to start, land and be over.
+    fn proof(&self, clock: &Clock) -> Result<(), String> {
+        if let Some(over) = &self.over {
+            return Err(over.to_string());
+        }
+        let quiet = clock.since(self.confirmed);
+        match quiet + GUARD <= LEASE {
+            true => Ok(()),
+            false => Err(format!("the lease is in doubt: last renewed {} s ago", quiet.as_secs())),
+        }
+    }
+}
+
+/// A held lock. Cheap to clone; when the last clone is dropped without a release, the heartbeat stops and the lease lapses, as after a
+/// crash.
+#[derive(Debug, Clone)]
+pub struct Held {
+    inbox: mpsc::Sender<Command>,
+    state: watch::Receiver<State>,
+    clock: Clock,
+    fence: u64,
+}
+
+/// What to write when the lock is given back.
+#[derive(Debug, Clone, Default)]
+pub struct Release {
+    /// Last events of the operation.
+    pub events: Vec<Item>,
+    /// The operation ended, with these attributes on its row (`journal::ended`); none: it stays open for whoever comes next.
+    pub ended: Option<Item>,
+    /// More rows, such as what serves now (`journal::serve`).
+    pub writes: Vec<Write>,
+}
+
+impl Held {
+    /// Starts the task that keeps the lock. `next`: the operation to begin once the unfinished one is settled.
+    pub(super) fn hold(sender: Sender, lease: Lease, confirmed: Moment, next: Option<Intent>) -> Self {
+        let (clock, fence) = (sender.clock.clone(), lease.fence);
+        let operation = lease.operation.clone();
+        let (tell, state) = watch::channel(State { confirmed, operation, unfinished: next.is_some(), halt: None, over: None });
+        let (inbox, orders) = mpsc::channel(64);
+        tokio::spawn(Holder::new(sender, lease, tell, confirmed, next).run(orders));
+        Self { inbox, state, clock, fence }
+    }
+
+    /// The operation that journal writes go to: the unfinished one until it is settled, then our own.
+    pub fn operation(&self) -> OperationId {
+        self.state.borrow().operation.clone()
+    }
+
+    /// The operation that was taken over with the lock and must be settled ([`Held::settle`]) or carried on (by resuming it).
+    pub fn unfinished(&self) -> Option<OperationId> {
+        let state = self.state.borrow();
+        state.unfinished.then(|| state.operation.clone())
+    }
+
+    /// Our fence.
+    pub fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// Says whether a change may be sent now; for [`crate::aws::Aws::guarded`].
+    pub fn guard(&self) -> Guard {
+        let (state, clock) = (self.state.clone(), self.clock.clone());
+        Arc::new(move || state.borrow().proof(&clock))
+    }
+
+    /// Waits until the guard says yes again, or for ever no; at most so long. For whoever was refused by the guard while DynamoDB was away
+    /// or the machine slept.
+    pub async fn proved(&self, within: Duration) -> Result<(), String> {
+        let mut state = self.state.clone();
+        let decided = async {
+            loop {
+                let proof = state.borrow_and_update().proof(&self.clock);
+                let over = state.borrow().over.is_some();
+                if proof.is_ok() || over || state.changed().await.is_err() {
+                    return proof;
+                }
+            }
+        };
+        match tokio::time::timeout(within, decided).await {
+            Ok(proof) => proof,
+            Err(_) => self.state.borrow().proof(&self.clock),
+        }
+    }
+
+    /// Writes events and rows in one transaction that also proves and renews the lease. The events get the next numbers. `Ok` means
+    /// written. A stage is shown to whoever is blocked.
+    pub async fn commit(&self, events: Vec<Item>, writes: Vec<Write>, stage: Option<&str>) -> Result<(), Lost> {
+        let stage = stage.map(str::to_string);
+        self.ask(|reply| Command::Commit { events, writes, stage, reply }).await
+    }
+
+    /// Ends the unfinished operation, with these last events and these attributes on its row (`journal::ended`), and begins our own: both
+    /// in one transaction.
+    pub async fn settle(&self, events: Vec<Item>, ended: Item) -> Result<(), Lost> {
+        self.ask(|reply| Command::Settle { events, ended, reply }).await
+    }
+
+    /// Gives the lock back. Nobody can do it for another holder.
+    pub async fn release(&self, release: Release) -> Result<(), Lost> {
+        self.ask(|reply| Command::Release { release, reply }).await
+    }
+
+    async fn ask(&self, command: impl FnOnce(oneshot::Sender<Result<(), Lost>>) -> Command) -> Result<(), Lost> {
+        let (reply, answer) = oneshot::channel();
+        // The task ends only after it has said why.
+        let over = || self.state.borrow().over.clone().unwrap_or(Lost::Released);
+        if self.inbox.send(command(reply)).await.is_err() {
+            return Err(over());
+        }
+        answer.await.unwrap_or_else(|_| Err(over()))
+    }
+
+    /// Somebody asked us to stop.
+    pub fn halted(&self) -> Option<Halt> {
+        self.state.borrow().halt.clone()
+    }
+
+    /// Why the lock is not ours any more.
+    pub fn lost(&self) -> Option<Lost> {
+        self.state.borrow().over.clone()
+    }
+
+    /// Waits until somebody asks us to stop, or the lock is lost or given back.
+    pub async fn halted_or_lost(&self) {
+        let mut state = self.state.clone();
+        // An error means that the task is gone, so there is nothing left to wait for.
+        let _gone = state.wait_for(|state| state.halt.is_some() || state.over.is_some()).await;
+    }
+}

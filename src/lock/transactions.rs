@@ -1,0 +1,308 @@
+//! The transactions of the lock, as values: who may write what under which condition. `lock.md` §1.2 in code; each reads like a row of
+//! its table. Nothing here talks to anybody.
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::constants::{EVENTS_KEPT, FORMAT};
+use super::row::{Identity, held_by, key, lock_item};
+use crate::aws::dynamodb::{Item, Value, Write};
+use crate::model::{LockRecord, OperationId, Scope, sk};
+
+/// A holder's proof: the row is held, by me, under my fence, and this beat is newer than any before. `beat < :n` makes a late copy of an
+/// older write harmless.
+const MINE: &str = "fence = :f AND #owner = :me AND #st = :held AND beat < :n";
+
+/// What the holder of a lock knows of it.
+#[derive(Debug, Clone)]
+pub(super) struct Lease {
+    pub(super) scope: Scope,
+    pub(super) who: Identity,
+    pub(super) fence: u64,
+    pub(super) beat: u64,
+    pub(super) operation: OperationId,
+    /// Number of the operation's newest event.
+    pub(super) seq: u64,
+}
+
+/// Times to stamp on rows; one reading per transaction, so that a resend has the same bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp(pub(super) Timestamp);
+
+impl Stamp {
+    pub(super) fn text(self) -> String {
+        self.0.to_string()
+    }
+
+    fn expires(self) -> u64 {
+        let end = self.0.as_second().saturating_add_unsigned(EVENTS_KEPT.as_secs());
+        end.max(0) as u64
+    }
+}
+
+/// The token of a transaction: the same for every resend of it, different for every other one. At most 36 characters are allowed.
+pub(super) fn token(parts: &[&dyn std::fmt::Display]) -> String {
+    let text: Vec<String> = parts.iter().map(ToString::to_string).collect();
+    Sha256::digest(text.join("\n").as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What tells this process's attempt to write an event from anybody else's: an owner writes a number once under a fence.
+pub(super) fn nonce(owner: &str, fence: u64, seq: u64) -> String {
+    format!("{owner}.{fence}.{seq}")
+}
+
+/// Event rows for these bodies, numbered from `first`.
+pub(super) fn events(lease: &Lease, operation: &OperationId, first: u64, bodies: &[Item], stamp: Stamp) -> Vec<Write> {
+    let numbered = bodies.iter().zip(first..);
+    let row = |(body, seq): (&Item, u64)| {
+        let mut item = body.clone();
+        let envelope: [(&str, Value); 8] = [
+            ("pk", lease.scope.pk.as_str().into()),
+            ("sk", sk::event(operation, seq).into()),
+            ("v", FORMAT.into()),
+            ("seq", seq.into()),
+            ("fence", lease.fence.into()),
+            ("nonce", nonce(&lease.who.owner, lease.fence, seq).into()),
+            ("at", stamp.text().into()),
+            ("expires", stamp.expires().into()),
+        ];
+        item.extend(envelope.map(|(name, value)| (name.to_string(), value)));
+        Write::put_new(item)
+    };
+    numbered.map(row).collect()
+}
+
+/// The row of a new operation, and its first event.
+pub(super) fn begin_operation(lease: &Lease, operation: &OperationId, record: &Item, began: &Item, stamp: Stamp) -> Vec<Write> {
+    let mut row = record.clone();
+    let own: [(&str, Value); 5] = [
+        ("pk", lease.scope.pk.as_str().into()),
+        ("sk", sk::operation(operation).into()),
+        ("v", FORMAT.into()),
+        ("fence", lease.fence.into()),
+        ("seq", 0u64.into()),
+    ];
+    row.extend(own.map(|(name, value)| (name.to_string(), value)));
+    let mut writes = vec![Write::put_new(row)];
+    writes.extend(events(lease, operation, 0, std::slice::from_ref(began), stamp));
+    writes
+}
+
+/// A person's lock stops it, unless its end has come by AWS's clock.
+pub(super) fn check_freeze(scope: &Scope, now: Timestamp) -> Write {
+    Write::check(key(scope, sk::FREEZE), "attribute_not_exists(pk) OR #until < :now")
+        .name("#until", "until")
+        .value(":now", now.as_second().max(0) as u64)
+}
+
+/// A lock row that was restored or deleted cannot count again from 1.
+pub(super) fn check_head(scope: &Scope, fence: u64) -> Write {
+    Write::check(key(scope, sk::HEAD), "attribute_not_exists(pk) OR fence <= :f").value(":f", fence)
+}
+
+/// Takes a lock that nobody holds and that names no unfinished operation.
+pub(super) fn take_free(lease: &Lease, doing: &str, seen_fence: u64, stamp: Stamp) -> Write {
+    let record = held_by(&lease.who, &lease.operation, doing, lease.fence, stamp.text());
+    Write::put(lock_item(&lease.scope, &record))
+        .only_if("attribute_not_exists(pk) OR (#st = :free AND fence = :f AND attribute_not_exists(#open))")
+        .name("#st", "st")
+        .name("#open", "open")
+        .value(":free", "free")
+        .value(":f", seen_fence)
+}
+
+/// Takes a lock that names an unfinished operation: a lapsed lease only while nobody beats, a free one only while it names the same.
+/// `open` stays.
+pub(super) fn take_unfinished(lease: &Lease, doing: &str, seen: &LockRecord, stamp: Stamp) -> Write {
+    let record = held_by(&lease.who, &lease.operation, doing, lease.fence, stamp.text());
+    let write = Write::put(lock_item(&lease.scope, &record)).name("#st", "st").value(":f", seen.fence);
+    match seen.state {
+        crate::model::LockState::Held => {
+            write.only_if("#st = :held AND fence = :f AND beat = :b").value(":held", "held").value(":b", seen.beat)
+        }
+        crate::model::LockState::Free => write
+            .only_if("#st = :free AND fence = :f AND #open = :o")
+            .name("#open", "open")
+            .value(":free", "free")
+            .value(":o", lease.operation.0.as_str()),
+    }
+}
+
+/// Raises the fence of the unfinished operation, so that its old holder's journal is closed to it. `lease.seq` is already the new event's.
+pub(super) fn take_operation(lease: &Lease, seen_fence: u64) -> Write {
+    Write::update(key(&lease.scope, sk::operation(&lease.operation)), "SET fence = :new, seq = :to")
+        .only_if("fence = :f AND seq = :s")
+        .value(":new", lease.fence)
+        .value(":to", lease.seq)
+        .value(":f", seen_fence)
+        .value(":s", lease.seq - 1)
+}
+
+fn mine(lease: &Lease, expression: &str) -> Write {
+    Write::update(key(&lease.scope, sk::LOCK), expression)
+        .only_if(MINE)
+        .name("#owner", "owner")
+        .name("#st", "st")
+        .value(":f", lease.fence)
+        .value(":me", lease.who.owner.as_str())
+        .value(":held", "held")
+        .value(":n", lease.beat)
+}
+
+/// Renews the lease.
+pub(super) fn beat(lease: &Lease) -> Write {
+    mine(lease, "SET beat = :n")
+}
+
+/// Renews the lease and says where the operation is.
+pub(super) fn beat_at_stage(lease: &Lease, stage: &str) -> Write {
+    mine(lease, "SET beat = :n, #stage = :stage").name("#stage", "stage").value(":stage", stage)
+}
+
+/// Renews the lease and turns it over to another operation of the same holder.
+pub(super) fn beat_for_next(lease: &Lease, next: &OperationId) -> Write {
+    mine(lease, "SET beat = :n, #op = :op, #open = :op, #stage = :none REMOVE #halt")
+        .name("#op", "op")
+        .name("#open", "open")
+        .name("#stage", "stage")
+        .name("#halt", "halt")
+        .value(":op", next.0.as_str())
+        .value(":none", "")
+}
+
+/// Counts the operation's events on, from exactly where this holder left them.
+pub(super) fn advance(lease: &Lease, by: u64, set: Item) -> Write {
+    Write::update(key(&lease.scope, sk::operation(&lease.operation)), "SET seq = :to")
+        .only_if("seq = :s AND fence = :f")
+        .value(":to", lease.seq + by)
+        .value(":s", lease.seq)
+        .value(":f", lease.fence)
+        .and_set(set)
+}
+
+/// Gives the lock back. `open` goes only if the operation ended.
+pub(super) fn give_back(lease: &Lease, ended: bool) -> Write {
+    let gone = if ended { ", #open" } else { "" };
+    let write = Write::update(key(&lease.scope, sk::LOCK), format!("SET #st = :free REMOVE #owner, #op, #halt{gone}"))
+        .only_if("fence = :f AND #owner = :me")
+        .name("#st", "st")
+        .name("#owner", "owner")
+        .name("#op", "op")
+        .name("#halt", "halt")
+        .value(":free", "free")
+        .value(":f", lease.fence)
+        .value(":me", lease.who.owner.as_str());
+    if ended { write.name("#open", "open") } else { write }
+}
+
+/// Makes the condition of an acquire that may still be under way false, before giving up.
+pub(super) fn bump(scope: &Scope, seen: Option<&LockRecord>) -> Write {
+    match seen {
+        Some(seen) => Write::update(key(scope, sk::LOCK), "SET fence = :next")
+            .only_if("fence = :f AND #st = :free")
+            .name("#st", "st")
+            .value(":next", seen.fence + 1)
+            .value(":f", seen.fence)
+            .value(":free", "free"),
+        None => {
+            let record = LockRecord { fence: 1, lease_ms: super::constants::LEASE.as_millis() as u64, ..LockRecord::default() };
+            Write::put_new(lock_item(scope, &record))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::dynamodb::Deed;
+
+    fn lease() -> Lease {
+        let who = Identity {
+            owner: "01ME".into(),
+            who: "ada".into(),
+            host: "h".into(),
+            via: "laptop".into(),
+            arn: "arn".into(),
+            cli: "0.1.0".into(),
+        };
+        let scope = Scope { table: "t".into(), pk: "shop#staging".into() };
+        Lease { scope, who, fence: 7, beat: 3, operation: OperationId("01OP".into()), seq: 4 }
+    }
+
+    fn stamp() -> Stamp {
+        Stamp("2026-11-22T10:00:00Z".parse().unwrap())
+    }
+
+    /// Attribute names that are no placeholders and that DynamoDB reserves.
+    #[test]
+    fn no_expression_names_a_reserved_word() {
+        let reserved = ["owner", "state", "open", "op", "stage", "halt", "until", "next", "before", "number", "at", "by", "type", "kind"];
+        let next = OperationId("01NEXT".into());
+        let seen = LockRecord { fence: 6, ..LockRecord::default() };
+        let writes = [
+            take_free(&lease(), "deploying", 6, stamp()),
+            take_unfinished(&lease(), "deploying", &seen, stamp()),
+            take_operation(&lease(), 6),
+            beat(&lease()),
+            beat_at_stage(&lease(), "await"),
+            beat_for_next(&lease(), &next),
+            advance(&lease(), 1, Item::new()),
+            give_back(&lease(), true),
+            give_back(&lease(), false),
+            bump(&lease().scope, Some(&seen)),
+            bump(&lease().scope, None),
+            check_freeze(&lease().scope, stamp().0),
+            check_head(&lease().scope, 7),
+        ];
+        for write in writes {
+            let update = match &write.deed {
+                Deed::Update(_, expression) => expression.clone(),
+                _ => String::new(),
+            };
+            let text = format!("{update} {}", write.condition.unwrap_or_default());
+            let words = text.split(|c: char| !(c.is_alphanumeric() || "#:_".contains(c)));
+            for word in words {
+                assert!(!reserved.contains(&word), "{word} in {text}");
+                let defined = match word.chars().next() {
+                    Some('#') => write.names.contains_key(word),
+                    Some(':') => write.values.contains_key(word),
+                    _ => true,
+                };
+                assert!(defined, "{word} is not defined for {text}");
+            }
+            for placeholder in write.names.keys().chain(write.values.keys()) {
+                assert!(text.contains(placeholder.as_str()), "{placeholder} is not used in {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_fit_and_differ_by_every_part() {
+        let (a, b) = (token(&[&"owner", &1]), token(&[&"owner", &2]));
+        assert!(a != b && a.len() <= 36 && a == token(&[&"owner", &1]));
+        assert_ne!(token(&[&"a", &"bc"]), token(&[&"ab", &"c"]));
+    }
+
+    #[test]
+    fn events_are_numbered_and_can_expire_and_nothing_else_can() {
+        let body: Item = [("type".to_string(), "note".into())].into();
+        let rows = events(&lease(), &lease().operation, 5, &[body.clone(), body], stamp());
+        assert_eq!(rows.iter().map(|row| row.key().sk).collect::<Vec<_>>(), ["OP#01OP#00000005", "OP#01OP#00000006"]);
+        let Deed::Put(item) = &rows[0].deed else { panic!("a put") };
+        assert_eq!(item["nonce"], "01ME.7.5".into());
+        assert!(item.contains_key("expires"));
+        let operation = begin_operation(&lease(), &lease().operation, &Item::new(), &Item::new(), stamp());
+        let Deed::Put(item) = &operation[0].deed else { panic!("a put") };
+        assert!(!item.contains_key("expires"));
+        let Deed::Put(item) = take_free(&lease(), "", 0, stamp()).deed else { panic!("a put") };
+        assert!(!item.contains_key("expires"));
+    }
+
+    #[test]
+    fn nothing_ever_deletes_the_lock() {
+        let Deed::Update(key, expression) = give_back(&lease(), true).deed else { panic!("an update") };
+        assert_eq!((key.sk.as_str(), expression.as_str()), ("LOCK", "SET #st = :free REMOVE #owner, #op, #halt, #open"));
+        let Deed::Update(_, expression) = give_back(&lease(), false).deed else { panic!("an update") };
+        assert!(!expression.contains("open"));
+    }
+}

@@ -1,0 +1,329 @@
+//! From evidence to a verdict. Pure, so every trap is a line in a table of tests.
+//!
+//! The rules: only the load balancer's word counts, only about exactly the instances of the group, and only if they are as many as
+//! wanted. Nothing known is never healthy, an empty list is never healthy.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::{ConsoleLine, Group, GroupInstance, TargetHealth, TargetState};
+
+use super::Waiting;
+
+/// Everything gathered about a fleet in one look.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Evidence {
+    /// The fleet, for people: `web-r42`.
+    pub fleet: String,
+    /// Its group; none if AWS shows none (yet).
+    pub group: Option<Group>,
+    /// The load balancer's verdicts; none if they could not be had.
+    pub targets: Option<Vec<TargetHealth>>,
+    /// What the group tried and failed at: `Launching a new EC2 instance: why`.
+    pub failed_activities: Vec<String>,
+    /// Instances of the group that ended, by themselves or by AWS.
+    pub ended: Vec<Ended>,
+    /// What the agents of instances that are not well said on their consoles, oldest first.
+    pub consoles: BTreeMap<String, Vec<ConsoleLine>>,
+    /// AWS could not be asked in full: why.
+    pub blind: Option<String>,
+    /// For how long it is being waited for.
+    pub waited: Duration,
+}
+
+/// An instance that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// EC2 id.
+    pub id: String,
+    /// AWS's reason: `Client.VolumeLimitExceeded: …`.
+    pub reason: String,
+}
+
+/// What the evidence says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every wanted instance is in service, and healthy at the load balancer.
+    Healthy,
+    /// Not yet.
+    Waiting(Waiting),
+    /// It will not become healthy by waiting.
+    Terminal {
+        /// What happened, one line.
+        what: String,
+        /// Facts and log lines.
+        evidence: Vec<String>,
+    },
+}
+
+/// If after this long no rule is found to name the target group, none ever will.
+const UNUSED_FOR_EVER: Duration = Duration::from_secs(120);
+/// Lines of one instance's output worth showing.
+const TAIL: usize = 12;
+
+/// The verdict on a fleet that should have exactly `count` instances.
+pub fn judge(count: u32, evidence: &Evidence) -> Verdict {
+    let members = members(evidence);
+    let healthy = members.iter().filter(|member| is_healthy(evidence, member)).count();
+    let strangers = strangers(evidence);
+    let complete = count > 0 && members.len() == count as usize && healthy == members.len();
+    if complete && strangers.is_empty() && evidence.blind.is_none() {
+        return Verdict::Healthy;
+    }
+    if let Some(terminal) = terminal(evidence, &members, count) {
+        return terminal;
+    }
+    let mut details: Vec<String> = evidence.blind.iter().map(|why| format!("AWS could not be asked: {why}")).collect();
+    let not_well = members.iter().filter(|member| !is_healthy(evidence, member));
+    details.extend(not_well.map(|member| describe(evidence, member)));
+    details.extend(strangers.iter().map(|id| format!("{id} is registered too, and is none of this fleet")));
+    let text = format!("{} {healthy}/{count} healthy", evidence.fleet);
+    Verdict::Waiting(Waiting { text, details, again_in: None })
+}
+
+impl Evidence {
+    /// How many instances of the group the load balancer calls healthy.
+    pub fn healthy(&self) -> usize {
+        members(self).iter().filter(|member| is_healthy(self, member)).count()
+    }
+
+    /// A line per instance that is not well, then what their consoles said last.
+    pub fn complaints(&self) -> Vec<String> {
+        let ill: Vec<_> = members(self).into_iter().filter(|member| !is_healthy(self, member)).collect();
+        let mut lines: Vec<String> = ill.iter().map(|member| describe(self, member)).collect();
+        for member in ill {
+            lines.extend(last_words(self, &member.id));
+        }
+        lines
+    }
+}
+
+/// The group's instances that are not on their way out.
+fn members(evidence: &Evidence) -> Vec<&GroupInstance> {
+    let leaving = |instance: &GroupInstance| instance.lifecycle.starts_with("Terminat") || instance.lifecycle.starts_with("Detach");
+    let instances = evidence.group.iter().flat_map(|group| &group.instances);
+    instances.filter(|instance| !leaving(instance)).collect()
+}
+
+fn verdict_on<'a>(evidence: &'a Evidence, id: &str) -> Option<&'a TargetHealth> {
+    evidence.targets.iter().flatten().find(|target| target.instance == id)
+}
+
+fn is_healthy(evidence: &Evidence, member: &GroupInstance) -> bool {
+    let verdict = verdict_on(evidence, &member.id);
+    member.in_service() && verdict.is_some_and(|verdict| verdict.state == TargetState::Healthy)
+}
+
+/// Targets that get checks but are none of the group's.
+fn strangers(evidence: &Evidence) -> Vec<&str> {
+    let known =
+        |target: &&TargetHealth| !evidence.group.iter().flat_map(|group| &group.instances).any(|member| member.id == target.instance);
+    let leaving = |target: &&TargetHealth| matches!(target.state, TargetState::Draining | TargetState::Unused);
+    let targets = evidence.targets.iter().flatten();
+    targets.filter(known).filter(|target| !leaving(target)).map(|target| target.instance.as_str()).collect()
+}
+
+fn terminal(evidence: &Evidence, members: &[&GroupInstance], count: u32) -> Option<Verdict> {
+    let fleet = &evidence.fleet;
+    let verdict = |what: String, evidence: Vec<String>| Some(Verdict::Terminal { what, evidence });
+    for member in members.iter().filter(|member| !is_healthy(evidence, member)) {
+        if let Some(line) = fatal_line(evidence, &member.id) {
+            let mut lines = vec![describe(evidence, member)];
+            lines.extend(quoted(line));
+            return verdict(format!("{fleet}: {}", line.describe()), lines);
+        }
+    }
+    if let Some(ended) = evidence.ended.first() {
+        let lines = evidence.ended.iter().flat_map(|ended| {
+            let line = format!("{} ended: {}", ended.id, ended.reason);
+            std::iter::once(line).chain(last_words(evidence, &ended.id))
+        });
+        return verdict(format!("{fleet}: instance {} ended by itself", ended.id), lines.collect());
+    }
+    // A group that got all its instances in the end has overcome whatever failed before.
+    if let Some(first) = evidence.failed_activities.first().filter(|_| members.len() < count as usize) {
+        return verdict(format!("{fleet}: {first}"), evidence.failed_activities.iter().skip(1).take(3).cloned().collect());
+    }
+    let unused = |target: &TargetHealth| target.state == TargetState::Unused && target.reason == "Target.NotInUse";
+    let targets = evidence.targets.as_deref().unwrap_or_default();
+    if evidence.waited >= UNUSED_FOR_EVER && targets.iter().any(unused) {
+        let why =
+            "no rule of the load balancer names its target group, or the load balancer is not enabled in the instances' Availability Zone";
+        return verdict(format!("{fleet} is not checked by the load balancer"), vec![why.to_string()]);
+    }
+    None
+}
+
+/// A terminal marker since the agent last said that all is well.
+fn fatal_line<'a>(evidence: &'a Evidence, id: &str) -> Option<&'a ConsoleLine> {
+    let lines = evidence.consoles.get(id)?;
+    let since_ready = lines.iter().rev().take_while(|line| !matches!(line, ConsoleLine::Ready { .. }));
+    since_ready.filter(|line| line.is_terminal_failure()).last()
+}
+
+/// `i-0abc unhealthy: Health checks failed with these codes: [503] (Target.ResponseCodeMismatch)`.
+fn describe(evidence: &Evidence, member: &GroupInstance) -> String {
+    let id = &member.id;
+    match verdict_on(evidence, id) {
+        _ if !member.in_service() => format!("{id} {}", member.lifecycle.to_lowercase()),
+        None => format!("{id} is not known to the load balancer yet"),
+        Some(verdict) => {
+            let why = match (verdict.description.as_str(), verdict.reason.as_str()) {
+                ("", "") => String::new(),
+                ("", reason) => format!(": {reason}"),
+                (description, "") => format!(": {description}"),
+                (description, reason) => format!(": {description} ({reason})"),
+            };
+            format!("{id} {}{why}", verdict.state)
+        }
+    }
+}
+
+/// The newest marker of an instance that carries output, with it.
+fn last_words(evidence: &Evidence, id: &str) -> Vec<String> {
+    let lines = evidence.consoles.get(id).map(Vec::as_slice).unwrap_or_default();
+    let telling = lines.iter().rev().find(|line| !line.tail().is_empty()).or(lines.last());
+    let said = telling.map(|line| format!("{id} said: {}", line.describe()));
+    said.into_iter().chain(telling.map(quoted).unwrap_or_default()).collect()
+}
+
+fn quoted(line: &ConsoleLine) -> Vec<String> {
+    let tail = line.tail();
+    tail.iter().skip(tail.len().saturating_sub(TAIL)).map(|text| format!("| {text}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ServiceName;
+
+    fn member(id: &str, lifecycle: &str) -> GroupInstance {
+        GroupInstance { id: id.into(), lifecycle: lifecycle.into(), healthy: true }
+    }
+
+    fn target(id: &str, state: TargetState) -> TargetHealth {
+        TargetHealth { instance: id.into(), state, reason: String::new(), description: String::new() }
+    }
+
+    /// A fleet whose instances are all in service, with these verdicts.
+    fn fleet(targets: &[(&str, TargetState)]) -> Evidence {
+        let instances = targets.iter().map(|(id, _)| member(id, "InService")).collect();
+        let group = Group { name: "g".into(), min: 0, max: 9, desired: targets.len() as u32, deleting: false, instances };
+        let verdicts = targets.iter().map(|(id, state)| target(id, *state)).collect();
+        Evidence { fleet: "web-r42".into(), group: Some(group), targets: Some(verdicts), ..Evidence::default() }
+    }
+
+    fn waits(count: u32, evidence: &Evidence) -> Waiting {
+        match judge(count, evidence) {
+            Verdict::Waiting(waiting) => waiting,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn ends(count: u32, evidence: &Evidence) -> String {
+        match judge(count, evidence) {
+            Verdict::Terminal { what, .. } => what,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    use TargetState::{Draining, Healthy, Initial, Unavailable, Unhealthy, Unused};
+
+    #[test]
+    fn all_wanted_instances_healthy_at_the_load_balancer() {
+        assert_eq!(judge(2, &fleet(&[("i-1", Healthy), ("i-2", Healthy)])), Verdict::Healthy);
+    }
+
+    #[test]
+    fn an_empty_list_is_never_healthy() {
+        assert_eq!(waits(2, &fleet(&[])).text, "web-r42 0/2 healthy");
+        assert_eq!(waits(0, &fleet(&[])).text, "web-r42 0/0 healthy");
+        assert_eq!(waits(0, &Evidence::default()).text, " 0/0 healthy");
+    }
+
+    #[test]
+    fn unknown_is_never_healthy() {
+        let known = fleet(&[("i-1", Healthy)]);
+        waits(1, &Evidence { targets: None, ..known.clone() });
+        waits(1, &Evidence { targets: Some(vec![]), ..known.clone() });
+        waits(1, &Evidence { group: None, ..known.clone() });
+        let blind = waits(1, &Evidence { blind: Some("throttled".into()), ..known });
+        assert_eq!(blind.details, ["AWS could not be asked: throttled"]);
+        for state in [Initial, Unhealthy, Unused, Draining, Unavailable] {
+            waits(1, &fleet(&[("i-1", state)]));
+        }
+    }
+
+    #[test]
+    fn in_service_in_the_group_is_not_healthy_in_the_target_group() {
+        let waiting = waits(2, &fleet(&[("i-1", Healthy), ("i-2", Initial)]));
+        assert_eq!((waiting.text.as_str(), waiting.details), ("web-r42 1/2 healthy", vec!["i-2 initial".to_string()]));
+    }
+
+    #[test]
+    fn exactly_the_groups_instances_count() {
+        let mut evidence = fleet(&[("i-1", Healthy)]);
+        evidence.targets = Some(vec![target("i-9", Healthy)]);
+        assert_eq!(waits(1, &evidence).details.len(), 2);
+        evidence.targets = Some(vec![target("i-1", Healthy), target("i-9", Healthy)]);
+        waits(1, &evidence);
+        evidence.targets = Some(vec![target("i-1", Healthy), target("i-9", Draining)]);
+        assert_eq!(judge(1, &evidence), Verdict::Healthy);
+    }
+
+    #[test]
+    fn fewer_or_more_than_wanted_is_not_it() {
+        waits(3, &fleet(&[("i-1", Healthy), ("i-2", Healthy)]));
+        waits(1, &fleet(&[("i-1", Healthy), ("i-2", Healthy)]));
+    }
+
+    #[test]
+    fn an_instance_on_its_way_out_does_not_count() {
+        let mut evidence = fleet(&[("i-1", Healthy), ("i-2", Healthy)]);
+        evidence.group.as_mut().unwrap().instances[1].lifecycle = "Terminating:Wait".into();
+        waits(2, &evidence);
+        assert_eq!(judge(1, &evidence), Verdict::Healthy);
+    }
+
+    #[test]
+    fn a_target_group_no_rule_names_stays_unused_for_ever() {
+        let mut evidence = fleet(&[("i-1", Unused)]);
+        evidence.targets.as_mut().unwrap()[0].reason = "Target.NotInUse".into();
+        waits(1, &evidence);
+        evidence.waited = UNUSED_FOR_EVER;
+        assert_eq!(ends(1, &evidence), "web-r42 is not checked by the load balancer");
+    }
+
+    #[test]
+    fn a_failed_launch_ends_the_wait_unless_the_group_overcame_it() {
+        let mut evidence = fleet(&[("i-1", Initial)]);
+        evidence.failed_activities = vec!["Launching a new EC2 instance: no capacity".into()];
+        assert_eq!(ends(2, &evidence), "web-r42: Launching a new EC2 instance: no capacity");
+        waits(1, &evidence);
+    }
+
+    #[test]
+    fn an_instance_that_ended_ends_the_wait_with_awss_reason() {
+        let mut evidence = fleet(&[("i-1", Healthy)]);
+        evidence.ended = vec![Ended { id: "i-2".into(), reason: "Client.InternalError: Client error on launch".into() }];
+        let Verdict::Terminal { evidence: lines, .. } = judge(2, &evidence) else { panic!() };
+        assert_eq!(lines, ["i-2 ended: Client.InternalError: Client error on launch"]);
+    }
+
+    #[test]
+    fn a_crash_loop_ends_the_wait_with_the_last_lines() {
+        let service = ServiceName::new("web").unwrap();
+        let crash = ConsoleLine::CrashLooping { service: service.clone(), restarts: 3, tail: vec!["boom".into()] };
+        let mut evidence = fleet(&[("i-1", Unhealthy)]);
+        evidence.consoles.insert("i-1".into(), vec![ConsoleLine::Booted { services: vec![service.clone()] }, crash.clone()]);
+        let Verdict::Terminal { evidence: lines, .. } = judge(1, &evidence) else { panic!() };
+        assert_eq!(lines.last().unwrap(), "| boom");
+        // It came up after all.
+        evidence.consoles.insert("i-1".into(), vec![crash.clone(), ConsoleLine::Ready { services: vec![service] }]);
+        waits(1, &evidence);
+        // The load balancer's word is what counts: whatever was on the console, healthy is healthy.
+        let mut well = fleet(&[("i-1", Healthy)]);
+        well.consoles.insert("i-1".into(), vec![crash]);
+        assert_eq!(judge(1, &well), Verdict::Healthy);
+    }
+}

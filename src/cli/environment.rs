@@ -1,5 +1,6 @@
 //! The door to environment variables: read once, here, into a plain value that tests can make up.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// What the process was started in.
@@ -54,6 +55,13 @@ impl Surroundings {
             user: text("USER").or_else(|| text("LOGNAME")).or_else(|| text("GITHUB_ACTOR")),
         }
     }
+}
+
+/// What the sandbox's machines start with. They use this computer's programs, so they keep its environment, without what would lead out
+/// of the sandbox (credentials, endpoints), or into the repository somebody stands in, and without what an instance decides by itself.
+pub fn for_machines() -> Vec<(OsString, OsString)> {
+    let leads_astray = |name: &str| ["AWS_", "ADSTAGE_", "GIT_"].iter().any(|prefix| name.starts_with(prefix)) || ["HOST", "PORT"].contains(&name);
+    std::env::vars_os().filter(|(name, _)| !name.to_str().is_some_and(leads_astray)).collect()
 }
 
 /// A variable that is set, not empty, and text.

@@ -19,6 +19,9 @@ use std::time::Duration;
 
 use super::engine::Engine;
 
+pub use processes::MachineOptions;
+pub(super) use processes::{Processes, sweep};
+
 /// What a machine is started from.
 #[derive(Debug, Clone)]
 pub(super) struct Machine {

@@ -1,4 +1,4 @@
-//! Machines that are real process trees on this computer.
+//! MachineOptions that are real process trees on this computer.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -17,12 +17,12 @@ use crate::sandbox::engine::Engine;
 const CONSOLES_KEPT: usize = 200;
 
 /// How long all machines together may take to end.
-const CLOSED_WITHIN: Duration = Duration::from_secs(15);
+const CLOSED_WITHIN: Duration = Duration::from_secs(8);
 
-/// What the host of real processes needs to know.
+/// What machines that are real processes need to know.
 #[derive(Debug)]
-pub struct Settings {
-    /// Folder for root folders. Machines of an earlier sandbox in it are ended and removed.
+pub struct MachineOptions {
+    /// Folder for root folders. MachineOptions of an earlier sandbox in it are ended and removed.
     pub home: PathBuf,
     /// Folder of the `adstage` program that machines run.
     pub programs: PathBuf,
@@ -52,7 +52,7 @@ fn site_id(home: &std::path::Path) -> String {
     digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn site(settings: Settings) -> io::Result<Site> {
+fn site(settings: MachineOptions) -> io::Result<Site> {
     std::fs::create_dir_all(&settings.home)?;
     let home = settings.home.canonicalize()?;
     Ok(Site { id: site_id(&home), home, programs: settings.programs, environment: settings.environment })
@@ -60,8 +60,8 @@ fn site(settings: Settings) -> io::Result<Site> {
 
 /// Ends every process and removes every root folder that a sandbox in this folder left, however it ended. Only for who knows that none
 /// is running.
-pub async fn sweep(home: PathBuf) -> io::Result<()> {
-    let site = site(Settings { home, programs: PathBuf::new(), environment: Vec::new() })?;
+pub(in crate::sandbox) async fn sweep(home: PathBuf) -> io::Result<()> {
+    let site = site(MachineOptions { home, programs: PathBuf::new(), environment: Vec::new() })?;
     clean(&site, Duration::ZERO).await
 }
 
@@ -73,7 +73,7 @@ async fn clean(site: &Site, grace: Duration) -> io::Result<()> {
 
 impl Processes {
     /// A host in a clean folder. Must be called, like everything after it, inside a tokio runtime.
-    pub async fn open(settings: Settings) -> io::Result<Self> {
+    pub async fn open(settings: MachineOptions) -> io::Result<Self> {
         let site = site(settings)?;
         clean(&site, Duration::ZERO).await?;
         let addresses = Arc::new(Addresses::claim()?);
@@ -237,7 +237,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = std::env::join_paths(["/usr/local/bin", "/usr/bin", "/bin"]).unwrap();
         let settings =
-            Settings { home: home.path().join("sandbox"), programs: "/nowhere".into(), environment: vec![("PATH".into(), path)] };
+            MachineOptions { home: home.path().join("sandbox"), programs: "/nowhere".into(), environment: vec![("PATH".into(), path)] };
         let host = Processes::open(settings).await.unwrap();
         let engine = Arc::new(Known { tags: AtomicBool::new(true) });
         let source: Arc<dyn MetadataSource> = engine.clone();

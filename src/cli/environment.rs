@@ -60,7 +60,8 @@ impl Surroundings {
 /// What the sandbox's machines start with. They use this computer's programs, so they keep its environment, without what would lead out
 /// of the sandbox (credentials, endpoints), or into the repository somebody stands in, and without what an instance decides by itself.
 pub fn for_machines() -> Vec<(OsString, OsString)> {
-    let leads_astray = |name: &str| ["AWS_", "ADSTAGE_", "GIT_"].iter().any(|prefix| name.starts_with(prefix)) || ["HOST", "PORT"].contains(&name);
+    let leads_astray =
+        |name: &str| ["AWS_", "ADSTAGE_", "GIT_"].iter().any(|prefix| name.starts_with(prefix)) || ["HOST", "PORT"].contains(&name);
     std::env::vars_os().filter(|(name, _)| !name.to_str().is_some_and(leads_astray)).collect()
 }
 

@@ -18,6 +18,7 @@ pub mod global;
 mod help;
 mod man;
 mod refs;
+mod sandbox;
 mod shop;
 
 pub use global::Global;
@@ -36,6 +37,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Config(config::Args),
+    Sandbox(sandbox::Args),
     Agent(agent::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -46,6 +48,7 @@ impl Command {
     async fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
             Self::Config(args) => config::run(args, global).await,
+            Self::Sandbox(args) => sandbox::run(args, global).await,
             Self::Agent(args) => agent::run(args, global).await,
             Self::Completions(args) => completions::run(args, global).await,
             Self::Man(args) => man::run(args, global).await,

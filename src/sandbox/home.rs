@@ -22,6 +22,8 @@ pub struct Record {
     pub started: String,
     /// Where it answers: `http://127.0.0.1:PORT`.
     pub endpoint: String,
+    /// What marks its machines' processes: the first part of `ADSTAGE_SANDBOX_MACHINE`.
+    pub id: String,
 }
 
 /// The right to run a sandbox in a folder. It ends with this value, or with the process, however that ends.
@@ -128,7 +130,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::new(folder.path().join("sandbox"));
         assert!(!home.is_occupied().unwrap());
-        let record = Record { pid: 1, started: "2026-01-01T00:00:00Z".into(), endpoint: "http://127.0.0.1:1".into() };
+        let record = Record { pid: 1, started: "2026-01-01T00:00:00Z".into(), endpoint: "http://127.0.0.1:1".into(), id: "1".into() };
         let tenant = home.occupy().unwrap().unwrap();
         assert_eq!(home.record().unwrap(), None);
         tenant.announce(&record).unwrap();

@@ -46,6 +46,11 @@ impl Loopback {
         Ok(format!("http://{}", self.listener.local_addr()?))
     }
 
+    /// What marks its machines' processes.
+    pub fn id(&self) -> &str {
+        self.host.id()
+    }
+
     /// Answers until `until` is ready or somebody asks it to stop; then ends every machine and removes every root folder.
     pub async fn serve(self, until: impl Future<Output = ()>) -> io::Result<()> {
         let served = server::serve(self.engine, self.listener, until).await;

@@ -80,6 +80,11 @@ impl Processes {
         Ok(Self { site: Arc::new(site), addresses, machines: Mutex::default(), images: Arc::default(), source: OnceLock::new() })
     }
 
+    /// What every process's marker starts with.
+    pub fn id(&self) -> &str {
+        &self.site.id
+    }
+
     /// Ends every machine and removes every folder.
     pub async fn close(&self) -> io::Result<()> {
         let waiting: Vec<_> = {

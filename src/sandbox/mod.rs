@@ -12,6 +12,8 @@ pub mod shop;
 
 mod autoscaling;
 mod balancer;
+#[cfg(test)]
+mod caller;
 mod door;
 mod dynamodb;
 mod ec2;
@@ -25,7 +27,9 @@ mod sts;
 mod throttle;
 mod wire;
 
+pub use balancer::{Visit, Visited};
 pub use connector::Sandbox;
+pub use elbv2::{GroupTraffic, LoadBalancerStatus};
 pub use engine::{Options, Seed};
 pub use faults::{Faults, LoggedCall, Misfortune, ReplyLost, When};
 pub use home::{Home, Occupied, Record};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::sandbox::elbv2::{self, Asked, Decision, NODES};
+use crate::sandbox::connector::Sandbox;
+use crate::sandbox::elbv2::{self, Asked, Decision, LoadBalancerStatus, NODES};
 use crate::sandbox::engine::{Engine, Place};
 use crate::sandbox::host::ProbeError;
 
@@ -39,6 +40,19 @@ pub struct Visited {
 impl Visited {
     fn own(status: u16) -> Self {
         Self { status, target_group: None, instance: None }
+    }
+}
+
+impl Sandbox {
+    /// One visit to the first listener of a load balancer; None if there is nobody to connect to.
+    pub async fn visit(&self, visit: &Visit<'_>) -> Option<Visited> {
+        self.engine.visit(visit).await
+    }
+
+    /// Counters and target states of every load balancer of an account and Region.
+    pub fn load_balancers(&self, account: &str, region: &str) -> Vec<LoadBalancerStatus> {
+        let place = Place { account: account.to_string(), region: region.to_string() };
+        self.engine.within(&place, |state, _| elbv2::status(state))
     }
 }
 

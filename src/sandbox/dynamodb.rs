@@ -138,9 +138,18 @@ impl Dynamodb {
 
 /// From JSON, through the library, to JSON.
 fn carry<Q: DeserializeOwned, A: Serialize>(request: Value, deed: impl FnOnce(Q) -> dynoxide::Result<A>) -> Result<Value, AwsError> {
-    let request = serde_json::from_value(request).map_err(|error| AwsError::bad("SerializationException", error))?;
+    let request = serde_json::from_value(request).map_err(|error| unreadable(&error.to_string()))?;
     let answer = deed(request).map_err(|error| refusal(&error))?;
     serde_json::to_value(answer).map_err(|error| AwsError::with_status(500, "InternalServerError", error))
+}
+
+/// The library's readers cannot return its own errors through serde; they mark those that are no matter of the wire format by a prefix.
+fn unreadable(message: &str) -> AwsError {
+    const MARKS: [&str; 3] = ["VALIDATION:", "VALIDATION_REQUEST:", "VALIDATION_AS_READ:"];
+    match MARKS.iter().find_map(|mark| message.strip_prefix(mark)) {
+        Some(message) => AwsError::bad("ValidationException", message),
+        None => AwsError::bad("SerializationException", message),
+    }
 }
 
 fn refusal(error: &DynoxideError) -> AwsError {

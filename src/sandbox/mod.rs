@@ -3,7 +3,16 @@
 //! One [`engine`] behaves (states, time, traffic, faults); two doors lead in: [`server`], a loopback HTTP server with real processes
 //! as instances, and [`connector`], an HTTP client for the SDK with scripted instances and virtual time. `wire` speaks the protocols.
 //!
-//! What differs from AWS is listed here, each with a test.
+//! What differs from AWS, each with a test (`tests/it/sandbox.rs`, `differs_…`):
+//!
+//! - Every caller may do everything: signatures are not checked, there is no IAM, and the access key is the account (12 digits; else
+//!   123456789012).
+//! - An action, or a parameter that would change the meaning, which is not there is refused with `SandboxUnsupported` (501).
+//! - Machines have no disks (block devices are accepted and shown in templates, without effect) and no public addresses.
+//! - Security groups have no rules: on loopback nothing is filtered.
+//! - Reads may miss what was just made, but what they have once shown they show from then on.
+//! - DynamoDB's expired items stay, and there are no backups to restore from.
+//! - Auto Scaling's token bucket has made-up numbers, since AWS publishes none ([`throttle`]).
 
 pub mod connector;
 pub mod engine;

@@ -34,10 +34,6 @@ impl Filters {
             found.iter().any(|value| wanted.iter().any(|pattern| matches(pattern.as_bytes(), value.as_bytes())))
         })
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// `*` any text, `?` any character, `\` takes the next literally.

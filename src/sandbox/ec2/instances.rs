@@ -132,15 +132,12 @@ pub(in crate::sandbox) struct Metadata {
     pub instance: Instance,
     /// As they are now; to be shown only if the options say so.
     pub tags: Tags,
-    pub account: String,
-    pub region: String,
 }
 
 /// What the metadata service of an instance says now.
 pub(in crate::sandbox) fn metadata(state: &State, id: &str) -> Option<Metadata> {
     let instance = state.ec2.instances.get(id)?.clone();
-    let (account, region) = (state.place.account.clone(), state.place.region.clone());
-    Some(Metadata { tags: state.ec2.tags_of(id).clone(), instance, account, region })
+    Some(Metadata { tags: state.ec2.tags_of(id).clone(), instance })
 }
 
 /// Starts one instance. Auto Scaling and `RunInstances` both end here.

@@ -21,13 +21,10 @@ use super::engine::{Answer, Call, Context, Seed, State};
 use super::host::Host;
 use super::wire::{AwsError, Node, branch, leaf};
 
-pub(super) use instances::{
-    Instance, InstanceState, LaunchRequest, Metadata, MetadataOptions, OnShutdown, check, launch, metadata, terminate,
-};
-pub(super) use network::{Network, Subnet};
+pub(super) use instances::{Instance, InstanceState, Metadata, check, launch, metadata, terminate};
+pub(super) use network::Network;
 pub(super) use tags::Tags;
 pub(super) use templates::{Template, TemplateRef, from_template, template};
-pub(super) use types::{InstanceType, instance_type};
 
 /// EC2's state in one account and Region.
 #[derive(Default)]

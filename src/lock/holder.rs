@@ -97,7 +97,10 @@ impl Holder {
             Sent::Applied(row) => row.and_then(|row| parse_lock(&row).ok()),
             Sent::Refused(reasons) => match judge_keeping(&self.lease, &[write], &reasons) {
                 Ok(row) => row,
-                Err(lost) => return self.over(lost),
+                Err(lost) => {
+                    self.over(lost);
+                    return ControlFlow::Break(());
+                }
             },
             // Nothing is given up: as long as nobody came, a later beat succeeds, and until then the guard says no.
             Sent::Failed(error) | Sent::Unknown(error) => {
@@ -122,10 +125,21 @@ impl Holder {
         self.tell.send_modify(|state| state.confirmed = sent_at);
     }
 
-    fn over(&self, lost: Lost) -> ControlFlow<()> {
+    fn over(&self, lost: Lost) {
         tracing::warn!(%lost, fence = self.lease.fence, "the lock is not ours any more");
         self.tell.send_modify(|state| state.over = Some(lost));
-        ControlFlow::Break(())
+    }
+
+    /// The outcome of a transaction, and what it means for the lock.
+    fn conclude(&self, lost: Option<Lost>) -> Result<(), Lost> {
+        match lost {
+            None => Ok(()),
+            Some(Lost::Refused(rows)) => Err(Lost::Refused(rows)),
+            Some(lost) => {
+                self.over(lost.clone());
+                Err(lost)
+            }
+        }
     }
 
     /// One transaction that begins with a write to `LOCK` proving and renewing the lease.
@@ -140,17 +154,10 @@ impl Holder {
             // Nobody knows which events are written, so nothing more can be numbered: leave it to whoever comes next.
             Sent::Unknown(error) => Some(Lost::Aws(error)),
         };
-        match lost {
-            None => {
-                self.confirm(sent_at);
-                Ok(())
-            }
-            Some(Lost::Refused(rows)) => Err(Lost::Refused(rows)),
-            Some(lost) => {
-                self.over(lost.clone());
-                Err(lost)
-            }
+        if lost.is_none() {
+            self.confirm(sent_at);
         }
+        self.conclude(lost)
     }
 
     fn stamp(&self) -> Stamp {
@@ -199,16 +206,9 @@ impl Holder {
             Sent::Failed(error) => return Err(Lost::Aws(error)),
             Sent::Unknown(error) => Some(Lost::Aws(error)),
         };
-        match lost {
-            None => {
-                self.tell.send_modify(|state| state.over = Some(Lost::Released));
-                Ok(())
-            }
-            Some(Lost::Refused(rows)) => Err(Lost::Refused(rows)),
-            Some(lost) => {
-                self.over(lost.clone());
-                Err(lost)
-            }
+        if lost.is_none() {
+            self.tell.send_modify(|state| state.over = Some(Lost::Released));
         }
+        self.conclude(lost)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::constants::{RESEND_FIRST, RESEND_MOST};
 use crate::aws::dynamodb::{Item, Reason, Write, WriteError};
-use crate::aws::{Dynamodb, Error};
+use crate::aws::{Dynamodb, Error, ErrorKind};
 use crate::clock::Clock;
 
 /// What became of a write.
@@ -49,7 +49,7 @@ impl Sender {
 
     /// Sends a transaction for at most `patience` (of waking time: a machine that slept gets to try again).
     pub(super) async fn transact(&mut self, writes: &[Write], token: &str, patience: Duration) -> Sent {
-        let mut last = None;
+        let (mut unknown, mut busy) = (None, None);
         let attempts = async {
             let mut pause = RESEND_FIRST;
             loop {
@@ -57,9 +57,9 @@ impl Sender {
                     Ok(()) => return Sent::Applied(None),
                     Err(WriteError::Refused(reasons)) => return Sent::Refused(reasons),
                     // After an attempt nobody knows about, "it failed" no longer says that nothing happened.
-                    Err(WriteError::Failed(error)) if last.is_none() => return Sent::Failed(error),
-                    Err(WriteError::Busy(error)) => tracing::debug!(%error, "busy"),
-                    Err(WriteError::Unknown(error) | WriteError::Failed(error)) => last = Some(error),
+                    Err(WriteError::Failed(error)) if unknown.is_none() => return Sent::Failed(error),
+                    Err(WriteError::Busy(error)) => busy = Some(error),
+                    Err(WriteError::Unknown(error) | WriteError::Failed(error)) => unknown = Some(error),
                 }
                 self.clock.sleep(pause.mul_f64(0.5 + self.rng.f64())).await;
                 pause = (pause * 2).min(RESEND_MOST);
@@ -67,13 +67,13 @@ impl Sender {
         };
         match tokio::time::timeout(patience, attempts).await {
             Ok(sent) => sent,
-            Err(_) => Sent::Unknown(last.unwrap_or_else(|| too_busy(patience))),
+            Err(_) => Sent::Unknown(unknown.or(busy).unwrap_or_else(no_answer)),
         }
     }
 
     /// Sends one write a few times.
     pub(super) async fn write(&mut self, write: &Write, attempts: u32) -> Sent {
-        let mut last = too_busy(Duration::ZERO);
+        let mut last = no_answer();
         let mut pause = RESEND_FIRST;
         for _ in 0..attempts {
             match self.db.write(&self.table, write).await {
@@ -88,7 +88,7 @@ impl Sender {
     }
 }
 
-fn too_busy(patience: Duration) -> Error {
-    let message = format!("the rows were busy for {} s", patience.as_secs());
-    Error::new("TransactWriteItems", crate::aws::ErrorKind::Throttled, "TransactionConflict", message)
+/// Time was up during the first attempt.
+fn no_answer() -> Error {
+    Error::new("TransactWriteItems", ErrorKind::Network, "", "AWS did not answer in time")
 }

@@ -1,0 +1,112 @@
+//! A process's line to AWS, which a test can cut, and on which it can make replies and packets late.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+
+/// The state of the line.
+#[derive(Debug, Default)]
+pub struct Line {
+    cut: AtomicBool,
+    lose_one: AtomicBool,
+    fresh_tokens: AtomicBool,
+    hold: AtomicBool,
+    held: Mutex<Vec<(SharedHttpConnector, HttpRequest)>>,
+}
+
+impl Line {
+    /// The same client through this line.
+    pub fn through(self: &Arc<Self>, client: SharedHttpClient) -> SharedHttpClient {
+        SharedHttpClient::new(Far { line: self.clone(), client })
+    }
+
+    /// Nothing gets through any more, or again.
+    pub fn cut(&self, cut: bool) {
+        self.cut.store(cut, SeqCst);
+    }
+
+    /// The next call is carried out, its reply is lost, and then the line is cut.
+    pub fn lose_next_reply_and_cut(&self) {
+        self.lose_one.store(true, SeqCst);
+    }
+
+    /// AWS has forgotten the tokens of this process, as it does ten minutes later: every resend looks new to it.
+    pub fn forget_tokens(&self, forgotten: bool) {
+        self.fresh_tokens.store(forgotten, SeqCst);
+    }
+
+    /// Transactions get stuck on the way: the sender hears nothing, and they may still arrive.
+    pub fn hold_transactions(&self, hold: bool) {
+        self.hold.store(hold, SeqCst);
+    }
+
+    /// Lets what is stuck arrive, and says how many those were.
+    pub async fn deliver_held(&self) -> usize {
+        let held = std::mem::take(&mut *self.held.lock().unwrap());
+        let count = held.len();
+        for (connector, request) in held {
+            let _answer_nobody_waits_for = connector.call(request).await;
+        }
+        count
+    }
+}
+
+#[derive(Debug)]
+struct Far {
+    line: Arc<Line>,
+    client: SharedHttpClient,
+}
+
+impl HttpClient for Far {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Wire { line: self.line.clone(), inner: self.client.http_connector(settings, components) })
+    }
+}
+
+#[derive(Debug)]
+struct Wire {
+    line: Arc<Line>,
+    inner: SharedHttpConnector,
+}
+
+fn broken() -> ConnectorError {
+    ConnectorError::io("the line is cut".into())
+}
+
+fn is_transaction(request: &HttpRequest) -> bool {
+    request.headers().get("x-amz-target").is_some_and(|target| target.ends_with("TransactWriteItems"))
+}
+
+impl HttpConnector for Wire {
+    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
+        if self.line.cut.load(SeqCst) {
+            return HttpConnectorFuture::ready(Err(broken()));
+        }
+        if self.line.hold.load(SeqCst) && is_transaction(&request) {
+            let copy = request.try_clone().unwrap();
+            self.line.held.lock().unwrap().push((self.inner.clone(), copy));
+            return HttpConnectorFuture::ready(Err(broken()));
+        }
+        if self.line.fresh_tokens.load(SeqCst) && is_transaction(&request) {
+            let mut body: serde_json::Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+            body["ClientRequestToken"] = "another".into();
+            *request.body_mut() = SdkBody::from(body.to_string());
+        }
+        let (line, answer) = (self.line.clone(), self.inner.call(request));
+        HttpConnectorFuture::new(async move {
+            let answer = answer.await;
+            if line.lose_one.swap(false, SeqCst) {
+                line.cut(true);
+                return Err(broken());
+            }
+            answer
+        })
+    }
+}

@@ -16,6 +16,7 @@ mod demo;
 pub mod environment;
 pub mod global;
 mod help;
+mod history;
 mod man;
 mod refs;
 mod sandbox;
@@ -36,6 +37,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    History(history::Args),
     Config(config::Args),
     Sandbox(sandbox::Args),
     Agent(agent::Args),
@@ -47,6 +49,7 @@ enum Command {
 impl Command {
     async fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
+            Self::History(args) => history::run(args, global).await,
             Self::Config(args) => config::run(args, global).await,
             Self::Sandbox(args) => sandbox::run(args, global).await,
             Self::Agent(args) => agent::run(args, global).await,

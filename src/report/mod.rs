@@ -11,12 +11,14 @@ mod ndjson;
 mod plain;
 mod settings;
 mod table;
+mod times;
 mod tty;
 
 pub use color::{bold, dim};
 pub use failure::usage_json;
 pub use settings::{Color, Output, Progress, Settings};
 pub use table::Table;
+pub use times::{ago, took};
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,13 @@
 //! Did you mean: the known word nearest to a mistyped one.
 
 /// The word that takes the fewest typing mistakes (a letter wrong, missing, extra, or two swapped) to become `typed`; none if that is
-/// more than a third of its letters, because a far-fetched guess misleads.
+/// more than a third of its letters, because a far-fetched guess misleads. The beginning of just one word is that word.
 pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let known: Vec<&str> = known.into_iter().collect();
+    let mut begun = known.iter().filter(|word| typed.len() > 1 && word.starts_with(typed));
+    if let (Some(only), None) = (begun.next(), begun.next()) {
+        return Some(only);
+    }
     let limit = (typed.chars().count() / 3).max(1);
     known.into_iter().map(|word| (mistakes(typed, word), word)).filter(|(count, _)| *count <= limit).min().map(|(_, word)| word)
 }
@@ -37,6 +42,7 @@ mod tests {
         let known = ["account", "region", "services", "confirm"];
         assert_eq!(nearest("regoin", known), Some("region"));
         assert_eq!(nearest("service", known), Some("services"));
+        assert_eq!(nearest("acc", known), Some("account"));
         assert_eq!(nearest("zone", known), None);
         assert_eq!(nearest("x", known), None);
     }

@@ -61,6 +61,9 @@ async fn answer(
     request: http::Request<Incoming>,
 ) -> Result<http::Response<Full<Bytes>>, Closed> {
     let (parts, body) = request.into_parts();
+    if from_a_web_page(&parts.headers) {
+        return Ok(own(403, &json!({ "error": "the sandbox does not talk to web pages" })).map(Full::new));
+    }
     let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
     let response = match (parts.method.as_str(), parts.uri.path()) {
         ("GET", "/_sandbox/status") => own(200, &status(engine, endpoint)),
@@ -72,6 +75,15 @@ async fn answer(
         _ => engine.call(http::Request::from_parts(parts, body)).await?,
     };
     Ok(response.map(Full::new))
+}
+
+/// True if a browser sent it for some web page. User data runs as the person at the keyboard, so a page anywhere on the web must not
+/// be able to post here: neither directly (browsers then name its origin) nor through a name it points at this address.
+fn from_a_web_page(headers: &http::HeaderMap) -> bool {
+    let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let local = name == "localhost" || name.ends_with(".localhost") || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
+    !local || headers.contains_key(http::header::ORIGIN) || headers.contains_key("sec-fetch-site")
 }
 
 /// The connection is closed without an answer.

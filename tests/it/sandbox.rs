@@ -227,6 +227,42 @@ async fn an_image_of_a_running_machine_reboots_it() {
     assert_eq!(console(&ec2, &id).await.matches("booted").count(), 2);
 }
 
+/// What the loopback server says to a request, head and body.
+async fn said(address: std::net::SocketAddr, head: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("{head}connection: close\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+#[tokio::test]
+async fn the_loopback_door_tells_its_status_stops_when_asked_and_is_shut_to_web_pages() {
+    let sandbox = Sandbox::in_process(Options::default());
+    let ec2 = aws_sdk_ec2::Client::new(&config(&sandbox, "111122223333"));
+    let id = launched(&ec2, "t", "").await;
+    sandbox.faults().schedule(When::Action("GetCallerIdentity".into(), 1), Misfortune::LoseReply);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move { sandbox.serve(listener, std::future::pending()).await });
+
+    let status = said(address, "GET /_sandbox/status HTTP/1.1\r\nhost: 127.0.0.1\r\n").await;
+    let body: serde_json::Value = serde_json::from_str(status.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!((&body["instances"][0]["id"], &body["instances"][0]["services"]), (&id.into(), &serde_json::json!(["web"])));
+    assert_eq!((&body["endpoint"], &body["boxes"]), (&format!("http://{address}").into(), &serde_json::json!([])));
+    for page in ["host: 127.0.0.1\r\norigin: https://evil.example\r\n", "host: evil.example\r\n"] {
+        let refused = said(address, &format!("POST /_sandbox/stop HTTP/1.1\r\n{page}")).await;
+        assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    }
+    let ask = "GET /?Action=GetCallerIdentity&Version=2011-06-15 HTTP/1.1\r\nhost: 127.0.0.1\r\n";
+    assert_eq!(said(address, ask).await, "", "a lost reply is not a byte long");
+    assert!(said(address, ask).await.contains("<Account>123456789012</Account>"));
+    let stopping = said(address, "POST /_sandbox/stop HTTP/1.1\r\nhost: localhost\r\n").await;
+    assert!(stopping.starts_with("HTTP/1.1 200 "), "{stopping}");
+    serving.await.unwrap().unwrap();
+}
+
 // What differs from AWS, in the order of the list in `sandbox/mod.rs`.
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module per subject.
 
 mod agent;
+mod architecture;
 mod completions;
 mod config;
 mod conformance;

@@ -1,1 +1,170 @@
-//! Under construction.
+//! Looks: read-only calls, concurrent and batched, into a [`World`]. Nothing is described twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::aws::{Aws, Error, GroupInfo, ListenerInfo, LoadBalancerInfo, Tags, TargetGroupInfo, TemplateInfo};
+use crate::journal;
+use crate::lock;
+use crate::model::{
+    Environment, Fleet, FleetKey, Image, PROBE_HEADER, Records, ReleaseNumber, Rule, RuleAction, Scope, ServiceName, TargetGroup,
+    TargetHealth, World, tag,
+};
+
+/// What to look at beyond fleets, rules and records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wants {
+    /// The app's images too.
+    pub images: bool,
+}
+
+/// One environment at this moment.
+pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: Wants) -> Result<World, Error> {
+    let ours = tags_of(environment);
+    let images = async {
+        match wants.images {
+            true => images(aws, environment).await,
+            false => Ok(Vec::new()),
+        }
+    };
+    let (door, groups, templates, target_groups, images, records) = tokio::try_join!(
+        door(aws, environment),
+        aws.autoscaling.groups_tagged(&ours),
+        aws.ec2.launch_templates_tagged(&ours),
+        target_groups(aws, environment),
+        images,
+        records(aws, scope),
+    )?;
+    let (address, listener, rules) = match door {
+        None => (None, None, Vec::new()),
+        Some(door) => (Some(address(environment, &door.load_balancer)), door.listener.map(|listener| listener.arn), door.rules),
+    };
+    let fleets = fleets(groups, target_groups, templates, &rules);
+    Ok(World { listener, address, rules, fleets, images, records })
+}
+
+/// The app's own images in this account and Region, newest first.
+pub async fn images(aws: &Aws, environment: &Environment) -> Result<Vec<Image>, Error> {
+    aws.ec2.images_tagged(&Tags::from([(tag::APP.to_string(), environment.app.to_string())])).await
+}
+
+/// Everything the state table says about a scope.
+pub async fn records(aws: &Aws, scope: &Scope) -> Result<Records, Error> {
+    let (journal, view) = tokio::try_join!(journal::read(&aws.dynamodb, scope), lock::read(&aws.dynamodb, scope))?;
+    let journal::Journal { head, releases, operations } = journal;
+    Ok(Records { lock: view.lock, freeze: view.freeze, head, releases, operations })
+}
+
+struct Door {
+    load_balancer: LoadBalancerInfo,
+    listener: Option<ListenerInfo>,
+    rules: Vec<Rule>,
+}
+
+async fn door(aws: &Aws, environment: &Environment) -> Result<Option<Door>, Error> {
+    let wanted = &environment.load_balancer;
+    let Some(load_balancer) = aws.elbv2.load_balancer(&wanted.name).await? else { return Ok(None) };
+    let listener = aws.elbv2.listener(&load_balancer.arn, wanted.listener.port).await?;
+    let rules = match &listener {
+        Some(listener) => aws.elbv2.rules(&listener.arn).await?,
+        None => Vec::new(),
+    };
+    Ok(Some(Door { load_balancer, listener, rules }))
+}
+
+/// Where visitors come in, for people; a protocol's own port is left out.
+fn address(environment: &Environment, load_balancer: &LoadBalancerInfo) -> String {
+    let listener = &environment.load_balancer.listener;
+    let (scheme, usual) = if listener.certificate.is_some() { ("https", 443) } else { ("http", 80) };
+    match listener.port {
+        port if port == usual => format!("{scheme}://{}", load_balancer.dns_name),
+        port => format!("{scheme}://{}:{port}", load_balancer.dns_name),
+    }
+}
+
+fn tags_of(environment: &Environment) -> Tags {
+    let pairs = [(tag::APP, environment.app.as_str()), (tag::ENV, environment.name.as_str())];
+    pairs.into_iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+/// The environment's target groups with their verdicts, by fleet. There is no filter by tag, so those whose names can be ours are asked
+/// for their tags (a long name keeps its first characters).
+async fn target_groups(aws: &Aws, environment: &Environment) -> Result<BTreeMap<FleetKey, TargetGroup>, Error> {
+    let prefix = format!("{}-{}-", environment.app, environment.name);
+    let prefix = prefix[..prefix.len().min(23)].trim_end_matches('-');
+    let named: Vec<TargetGroupInfo> = aws.elbv2.target_groups().await?.into_iter().filter(|group| group.name.starts_with(prefix)).collect();
+    let arns: Vec<String> = named.iter().map(|group| group.arn.clone()).collect();
+    let tags = existing_tags(aws, &arns).await?;
+    let ours: Vec<(FleetKey, TargetGroupInfo)> =
+        named.into_iter().filter_map(|group| Some((key(environment, tags.get(&group.arn)?)?, group))).collect();
+    let arns: Vec<String> = ours.iter().map(|(_, group)| group.arn.clone()).collect();
+    let mut verdicts = aws.elbv2.target_healths(&arns).await?;
+    let known = |(fleet, group): (FleetKey, TargetGroupInfo)| {
+        // Gone since it was listed.
+        let targets: Vec<TargetHealth> = verdicts.remove(&group.arn)?;
+        Some((fleet, TargetGroup { name: group.name, arn: group.arn, targets }))
+    };
+    Ok(ours.into_iter().filter_map(known).collect())
+}
+
+/// Tags by ARN. One group deleted meanwhile fails a whole batch, so then each is asked for by itself.
+async fn existing_tags(aws: &Aws, arns: &[String]) -> Result<BTreeMap<String, Tags>, Error> {
+    match aws.elbv2.tags(arns).await {
+        Err(error) if error.is_not_found() => {}
+        answer => return answer,
+    }
+    let mut found = BTreeMap::new();
+    for arn in arns {
+        match aws.elbv2.tags_of(arn).await {
+            Ok(tags) => drop(found.insert(arn.clone(), tags)),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// The fleet that tags name, if they are this environment's.
+fn key(environment: &Environment, tags: &Tags) -> Option<FleetKey> {
+    let ours = tags_of(environment).iter().all(|(key, value)| tags.get(key) == Some(value));
+    ours.then(|| fleet_key(tags)).flatten()
+}
+
+fn fleet_key(tags: &Tags) -> Option<FleetKey> {
+    let service = ServiceName::new(tags.get(tag::SERVICES)?.as_str()).ok()?;
+    let release: ReleaseNumber = tags.get(tag::RELEASE)?.parse().ok()?;
+    Some(FleetKey { service, release })
+}
+
+/// The parts put together, oldest release first. Each part may be missing: a deploy may have been killed between any two of them.
+fn fleets(
+    groups: Vec<GroupInfo>,
+    mut target_groups: BTreeMap<FleetKey, TargetGroup>,
+    templates: Vec<TemplateInfo>,
+    rules: &[Rule],
+) -> Vec<Fleet> {
+    let mut groups: BTreeMap<FleetKey, GroupInfo> = groups.into_iter().filter_map(|group| Some((fleet_key(&group.tags)?, group))).collect();
+    let mut templates: BTreeMap<FleetKey, TemplateInfo> =
+        templates.into_iter().filter_map(|template| Some((fleet_key(&template.tags)?, template))).collect();
+    let keys: BTreeSet<FleetKey> = groups.keys().chain(target_groups.keys()).chain(templates.keys()).cloned().collect();
+    let mut fleets: Vec<Fleet> = keys
+        .into_iter()
+        .map(|key| {
+            let target_group = target_groups.remove(&key);
+            let test_rule = target_group.as_ref().and_then(|group| test_rule(rules, &group.name));
+            let group = groups.remove(&key).map(|found| found.group);
+            let template = templates.remove(&key).map(|found| found.template);
+            Fleet { key, group, target_group, template, test_rule }
+        })
+        .collect();
+    fleets.sort_by(|a, b| (a.key.release, &a.key.service).cmp(&(b.key.release, &b.key.service)));
+    fleets
+}
+
+/// ARN of the rule that only a secret header value matches and that leads to this target group.
+fn test_rule(rules: &[Rule], target_group: &str) -> Option<String> {
+    let leads_there = |rule: &&Rule| {
+        let secret = rule.conditions.header.as_ref().is_some_and(|(name, _)| name.eq_ignore_ascii_case(PROBE_HEADER));
+        secret && matches!(&rule.action, RuleAction::Forward(groups) if groups.contains_key(target_group))
+    };
+    rules.iter().find(leads_there).map(|rule| rule.arn.clone())
+}

@@ -28,7 +28,8 @@ pub use event::{Event, Mark, Outcome};
 pub use fleet::{Fleet, FleetKey, Group, GroupInstance, TargetGroup, TargetHealth, TargetState, Template};
 pub use image::{Image, ImageState, Provenance};
 pub use names::{
-    AppName, EnvironmentName, ImageId, NameError, OperationId, ReleaseNumber, RepositoryName, ServiceName, resource_name, short_name, tag,
+    AppName, EnvironmentName, ImageId, NameError, OperationId, PROBE_HEADER, ReleaseNumber, RepositoryName, ServiceName, resource_name,
+    short_name, tag,
 };
 pub use provision::{Manifest, ProvisionRepository, ProvisionSpec};
 pub use records::{Scope, sk};

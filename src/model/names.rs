@@ -178,7 +178,13 @@ pub mod tag {
     pub const VERIFIED: &str = "adstage:verified";
     /// On images: `adstage:ref.<repository>` holds the commit.
     pub const REF_PREFIX: &str = "adstage:ref.";
+    /// On a proof instance: seconds after which its agent shuts the machine down, which terminates it (its user data is no script that
+    /// could light the fuse).
+    pub const LIFETIME: &str = "adstage:lifetime";
 }
+
+/// The header a fleet's test rule asks for: no visitor knows its value.
+pub const PROBE_HEADER: &str = "x-adstage-probe";
 
 #[cfg(test)]
 mod tests {

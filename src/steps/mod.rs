@@ -1,1 +1,160 @@
-//! Under construction.
+//! One file per deed: run and undo. What a deed is, is a variant of [`Step`](crate::plan::Step); what it does to an account is here.
+//!
+//! **To add a step**: a variant in `plan/step.rs` (with its line in `Display`), a file here named verb first, its two arms in [`run`] and
+//! [`undo`] below, its place in a plan. The sweep of tests covers it unasked. What every step keeps to:
+//!
+//! - *Repeatable.* A step may run again after it was cut short anywhere, or after it succeeded. "Exists, and it is ours" ([`tags`]) is
+//!   success; "exists, and it is not ours" is a refusal. Undo, too, may run twice, and after a run that did nothing.
+//! - *No memory.* Steps pass nothing to each other: names come from the plan, ids are looked up by name or tag when they are used.
+//! - *No choices.* The planner branches, steps do not. A step left out is a step not in the plan.
+//! - *Patience.* A read right after a create may say NotFound ([`wait::appears`]); a delete may find its thing still in use. Every wait has
+//!   a deadline, and tells what is missing through [`Cx::progress`].
+//! - *Capacity.* Whatever makes a fleet smaller first asks [`traffic_guard`].
+//!
+//! `cut_over_traffic.rs` is THE switch, the one place where live traffic moves.
+
+mod await_healthy;
+mod await_proof;
+mod await_provision;
+mod bake_machine;
+mod capture_image;
+mod compare_capacity;
+mod create_launch_template;
+mod create_listener;
+mod create_load_balancer;
+mod create_route_rule;
+mod create_target_group;
+mod create_test_rule;
+mod cut_over_traffic;
+mod error;
+mod idle_in_route;
+mod launch_builder;
+mod launch_fleet;
+mod launch_proof;
+mod leave_route;
+mod listener;
+mod mark_verified;
+mod pin_size;
+mod resize_fleet;
+mod retire_fleet;
+mod route;
+mod settle_fleet;
+mod stop_builder;
+mod tags;
+mod terminate_builder;
+mod terminate_proof;
+mod traffic_guard;
+mod wait;
+mod watch_fleet;
+
+pub use error::StepError;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::aws::Aws;
+use crate::clock::Clock;
+use crate::model::{Environment, OperationId};
+use crate::plan::Step;
+
+/// What every step works with.
+#[derive(Clone)]
+pub struct Cx {
+    /// The account, its changes behind the lease guard.
+    pub aws: Aws,
+    /// Time.
+    pub clock: Clock,
+    /// The environment worked on.
+    pub environment: Arc<Environment>,
+    /// The operation this is part of.
+    pub operation: OperationId,
+    /// Who does it, for the tags.
+    pub owner: String,
+    /// Takes what is to be told while a step waits.
+    pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
+}
+
+impl fmt::Debug for Cx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cx({} {})", self.environment.name, self.operation)
+    }
+}
+
+/// What a waiting step has to tell; told when it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// One line: `web-r42 2/3 healthy`.
+    pub text: String,
+    /// A line per thing that is not well yet.
+    pub details: Vec<String>,
+}
+
+/// What a step answers: what was achieved, for people.
+type Done = Result<String, StepError>;
+/// What an undo answers.
+type Undone = Result<(), StepError>;
+
+/// Does it.
+pub async fn run(step: &Step, cx: &Cx) -> Result<String, StepError> {
+    match step {
+        Step::CreateLaunchTemplate { fleet, template } => create_launch_template::run(cx, fleet, template).await,
+        Step::CreateTargetGroup { fleet, spec } => create_target_group::run(cx, fleet, spec).await,
+        Step::CreateTestRule { fleet } => create_test_rule::run(cx, fleet).await,
+        Step::IdleInRoute { rule, before, after } => idle_in_route::run(cx, rule, before, after).await,
+        Step::LaunchFleet { fleet, size, max } => launch_fleet::run(cx, fleet, *size, *max).await,
+        Step::AwaitHealthy { fleet, count, within, stable_for } => await_healthy::run(cx, fleet, *count, *within, *stable_for).await,
+        Step::CompareCapacity { candidate, live } => compare_capacity::run(cx, candidate, live).await,
+        Step::PinSize { fleet, size, .. } => pin_size::run(cx, fleet, *size).await,
+        Step::CutOverTraffic { rule, before, after } => cut_over_traffic::run(cx, rule, before, after).await,
+        Step::WatchFleet { fleet, count, span } => watch_fleet::run(cx, fleet, *count, *span).await,
+        Step::SettleFleet { fleet, min, max } => settle_fleet::run(cx, fleet, *min, *max).await,
+        Step::ResizeFleet { fleet, size_before, size, max } => resize_fleet::run(cx, fleet, *size_before, *size, *max).await,
+        Step::LeaveRoute { rule, release } => leave_route::run(cx, rule, *release).await,
+        Step::RetireFleet { fleet, drain } => retire_fleet::run(cx, fleet, *drain).await,
+        Step::CreateLoadBalancer => create_load_balancer::run(cx).await,
+        Step::CreateListener => create_listener::run(cx).await,
+        Step::CreateRouteRule { service, route } => create_route_rule::run(cx, service, route).await,
+        Step::LaunchBuilder { bake, builder, commits } => launch_builder::run(cx, bake, builder, commits).await,
+        Step::AwaitProvision { bake, within } => await_provision::run(cx, bake, *within).await,
+        Step::StopBuilder { bake } => stop_builder::run(cx, bake).await,
+        Step::CaptureImage { bake, name, commits, within } => capture_image::run(cx, bake, name, commits, *within).await,
+        Step::TerminateBuilder { bake } => terminate_builder::run(cx, bake).await,
+        Step::LaunchProof { .. } => launch_proof::run(cx, step).await,
+        Step::AwaitProof { bake, within } => await_proof::run(cx, bake, *within).await,
+        Step::MarkVerified { name } => mark_verified::run(cx, name).await,
+        Step::TerminateProof { bake } => terminate_proof::run(cx, bake).await,
+    }
+}
+
+/// Makes it as it was before. Steps that change nothing, and those from which there is no way back, have nothing to undo: the plan says
+/// which are which.
+pub async fn undo(step: &Step, cx: &Cx) -> Result<(), StepError> {
+    match step {
+        Step::CreateLaunchTemplate { fleet, .. } => create_launch_template::undo(cx, fleet).await,
+        Step::CreateTargetGroup { fleet, .. } => create_target_group::undo(cx, fleet).await,
+        Step::CreateTestRule { fleet } => create_test_rule::undo(cx, fleet).await,
+        Step::IdleInRoute { rule, before, after } => idle_in_route::undo(cx, rule, before, after).await,
+        Step::LaunchFleet { fleet, .. } => launch_fleet::undo(cx, fleet).await,
+        Step::PinSize { fleet, min_before, .. } => pin_size::undo(cx, fleet, *min_before).await,
+        Step::CutOverTraffic { rule, before, after } => cut_over_traffic::undo(cx, rule, before, after).await,
+        Step::SettleFleet { fleet, .. } => settle_fleet::undo(cx, fleet).await,
+        Step::ResizeFleet { fleet, size_before, max, .. } => resize_fleet::undo(cx, fleet, *size_before, *max).await,
+        Step::LeaveRoute { rule, release } => leave_route::undo(cx, rule, *release).await,
+        Step::LaunchBuilder { bake, .. } => launch_builder::undo(cx, bake).await,
+        Step::CaptureImage { bake, name, .. } => capture_image::undo(cx, bake, name).await,
+        Step::LaunchProof { bake, .. } => launch_proof::undo(cx, bake).await,
+        Step::MarkVerified { name } => mark_verified::undo(cx, name).await,
+        Step::AwaitHealthy { .. }
+        | Step::CompareCapacity { .. }
+        | Step::WatchFleet { .. }
+        | Step::RetireFleet { .. }
+        | Step::CreateLoadBalancer
+        | Step::CreateListener
+        | Step::CreateRouteRule { .. }
+        | Step::AwaitProvision { .. }
+        | Step::StopBuilder { .. }
+        | Step::TerminateBuilder { .. }
+        | Step::AwaitProof { .. }
+        | Step::TerminateProof { .. } => Ok(()),
+    }
+}

@@ -92,15 +92,18 @@ impl Elbv2 {
 
     /// The listener at this port, if there is one.
     pub async fn listener(&self, load_balancer: &str, port: u16) -> Result<Option<ListenerInfo>, Error> {
-        const ACTION: &str = "DescribeListeners";
-        let found = pages(|marker| async move {
+        let found = self.listeners(load_balancer).await?;
+        let at_port = found.into_iter().find(|listener| listener.port == Some(i32::from(port)));
+        at_port.map(|listener| listener_info("DescribeListeners", listener)).transpose()
+    }
+
+    async fn listeners(&self, load_balancer: &str) -> Result<Vec<types::Listener>, Error> {
+        pages(|marker| async move {
             let call = || self.client().describe_listeners().load_balancer_arn(load_balancer).set_marker(marker.clone()).send();
-            let page = self.link.call(ACTION, Repeat::Safe, call).await?;
+            let page = self.link.call("DescribeListeners", Repeat::Safe, call).await?;
             Ok((page.listeners.unwrap_or_default(), page.next_marker))
         })
-        .await?;
-        let at_port = found.into_iter().find(|listener| listener.port == Some(i32::from(port)));
-        at_port.map(|listener| listener_info(ACTION, listener)).transpose()
+        .await
     }
 
     /// Creates a listener that answers 404 by default. AWS accepts a repeat with the same settings.

@@ -1,6 +1,6 @@
 //! Rules of a listener: who matches, and where they lead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_elasticloadbalancingv2::types::{
     self, Action, ActionTypeEnum, FixedResponseActionConfig, ForwardActionConfig, HostHeaderConditionConfig, HttpHeaderConditionConfig,
@@ -9,9 +9,10 @@ use aws_sdk_elasticloadbalancingv2::types::{
 
 use super::{Elbv2, to_tags};
 use crate::aws::clients::pages;
+use crate::aws::gather::gather;
 use crate::aws::retry::Repeat;
 use crate::aws::{Error, Tags};
-use crate::model::{Conditions, Rule, RuleAction};
+use crate::model::{Conditions, PROBE_HEADER, Rule, RuleAction};
 
 /// A page the load balancer answers with by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +26,34 @@ pub struct Page {
 impl Elbv2 {
     /// Every rule of a listener, the default one included.
     pub async fn rules(&self, listener: &str) -> Result<Vec<Rule>, Error> {
-        let found = pages(|marker| async move {
+        Ok(self.raw_rules(listener).await?.into_iter().map(rule).collect())
+    }
+
+    async fn raw_rules(&self, listener: &str) -> Result<Vec<types::Rule>, Error> {
+        pages(|marker| async move {
             let call = || self.client().describe_rules().listener_arn(listener).set_marker(marker.clone()).send();
             let page = self.link.call("DescribeRules", Repeat::Safe, call).await?;
             Ok((page.rules.unwrap_or_default(), page.next_marker))
         })
-        .await?;
-        Ok(found.into_iter().map(rule).collect())
+        .await
+    }
+
+    /// The target groups (by name) of a load balancer that some visitor can reach: with weight in a rule of any listener, whoever made
+    /// the rule and however it is made, test rules aside.
+    pub async fn reachable(&self, load_balancer: &str) -> Result<BTreeSet<String>, Error> {
+        let listeners = self.listeners(load_balancer).await?;
+        let arns = listeners.iter().filter_map(|listener| listener.listener_arn.as_deref());
+        let mut names = BTreeSet::new();
+        for rules in gather(arns.map(|arn| self.raw_rules(arn))).await {
+            for rule in rules? {
+                let asks = conditions(rule.conditions.unwrap_or_default());
+                let test = asks.header.is_some_and(|(name, _)| name.eq_ignore_ascii_case(PROBE_HEADER));
+                if !test {
+                    names.extend(rule.actions.iter().flatten().flat_map(weighted));
+                }
+            }
+        }
+        Ok(names)
     }
 
     /// Creates a rule that forwards, and answers with its ARN. Not repeatable: a repeat finds its priority in use.
@@ -198,6 +220,15 @@ fn forwards(action: &Action) -> RuleAction {
         Some(weights) => RuleAction::Forward(weights),
         None => RuleAction::Foreign("forward to nothing readable".into()),
     }
+}
+
+/// Names of the groups an action gives weight to, sticky or not.
+fn weighted(action: &Action) -> Vec<String> {
+    let groups = action.forward_config.iter().flat_map(|config| config.target_groups.iter().flatten());
+    let with_weight = groups.filter(|group| group.weight.unwrap_or(1) > 0).filter_map(|group| group.target_group_arn.as_deref());
+    let listed = action.forward_config.as_ref().and_then(|config| config.target_groups.as_ref()).is_some_and(|groups| !groups.is_empty());
+    let single = action.target_group_arn.as_deref().filter(|_| !listed);
+    with_weight.chain(single).filter_map(group_name).collect()
 }
 
 /// The name in `arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`.

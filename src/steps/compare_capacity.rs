@@ -1,0 +1,39 @@
+//! The candidate has at least the vCPUs and memory of the fleet it takes over from.
+
+use std::collections::BTreeMap;
+
+use super::error::During;
+use super::pin_size::group;
+use super::{Cx, Done, StepError};
+use crate::aws::{GroupInfo, InstanceTypeInfo};
+use crate::model::FleetKey;
+
+pub(super) async fn run(cx: &Cx, candidate: &FleetKey, live: &FleetKey) -> Done {
+    let (ours, theirs) = tokio::join!(group(cx, candidate), group(cx, live));
+    let (ours, theirs) = (ours?, theirs?);
+    let mut types: Vec<String> = [&ours, &theirs].into_iter().flat_map(|found| found.instance_types.values().cloned()).collect();
+    types.sort();
+    types.dedup();
+    if types.is_empty() {
+        return Err(StepError::new(format!("neither {candidate} nor {live} has an instance to compare")));
+    }
+    let sizes = cx.aws.ec2.instance_types(&types).await.during("look up the sizes of instance types")?;
+    let ((vcpus, memory), (least_vcpus, least_memory)) = (capacity(&ours, &sizes)?, capacity(&theirs, &sizes)?);
+    let said = |vcpus: u32, memory: u64| format!("{vcpus} vCPUs and {memory} MiB");
+    if vcpus < least_vcpus || memory < least_memory {
+        let what = format!("{candidate} is smaller than {live}");
+        return Err(StepError::new(what).because(format!("{} against {}", said(vcpus, memory), said(least_vcpus, least_memory))));
+    }
+    Ok(format!("{candidate}: {} ({live}: {})", said(vcpus, memory), said(least_vcpus, least_memory)))
+}
+
+/// What a group's instances in service have together.
+fn capacity(found: &GroupInfo, sizes: &BTreeMap<String, InstanceTypeInfo>) -> Result<(u32, u64), StepError> {
+    let mut sum = (0, 0);
+    for instance in found.group.instances.iter().filter(|instance| instance.in_service()) {
+        let kind = found.instance_types.get(&instance.id).cloned().unwrap_or_default();
+        let size = sizes.get(&kind).ok_or_else(|| StepError::new(format!("the size of instance type {kind:?} is not known")))?;
+        sum = (sum.0 + size.vcpus, sum.1 + size.memory_mib);
+    }
+    Ok(sum)
+}

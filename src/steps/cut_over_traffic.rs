@@ -1,0 +1,42 @@
+//! THE switch: the one file that moves live traffic. One write per route, compared before and read again after.
+
+use super::error::During;
+use super::{Cx, Done, StepError, Undone, route};
+use crate::aws::gather;
+use crate::model::{FleetKey, RuleKey, TargetState, Weights};
+
+pub(super) async fn run(cx: &Cx, rule: &RuleKey, before: &Weights, after: &Weights) -> Done {
+    gainers_are_alive(cx, rule, before, after).await?;
+    route::shift(cx, rule, before, after).await?;
+    Ok(format!("route {rule}: {before} -> {after}"))
+}
+
+/// The way back needs no proof: those visitors were there before.
+pub(super) async fn undo(cx: &Cx, rule: &RuleKey, before: &Weights, after: &Weights) -> Undone {
+    route::shift(cx, rule, after, before).await
+}
+
+/// A target group without a healthy target answers 503, or fails open to sick ones. Verification was a moment ago; this is the last look
+/// before visitors depend on it.
+async fn gainers_are_alive(cx: &Cx, rule: &RuleKey, before: &Weights, after: &Weights) -> Result<(), StepError> {
+    let had = |release| before.0.get(&release).copied().unwrap_or_default();
+    let gainers = after.0.iter().filter(|(release, weight)| **weight > had(**release));
+    let fleets: Vec<FleetKey> = gainers.map(|(release, _)| FleetKey { service: rule.service.clone(), release: *release }).collect();
+    for checked in gather(fleets.iter().map(|fleet| is_alive(cx, fleet))).await {
+        checked?;
+    }
+    Ok(())
+}
+
+async fn is_alive(cx: &Cx, fleet: &FleetKey) -> Result<(), StepError> {
+    let what = format!("read the health of {fleet}");
+    let group = cx.aws.elbv2.target_group(&cx.target_group_name(fleet)).await.during(&what)?;
+    let targets = match group {
+        Some(group) => cx.aws.elbv2.target_health(&group.arn).await.during(&what)?,
+        None => Vec::new(),
+    };
+    match targets.iter().any(|target| target.state == TargetState::Healthy) {
+        true => Ok(()),
+        false => Err(StepError::new(format!("{fleet} has no healthy instance at the load balancer: it gets no visitors"))),
+    }
+}

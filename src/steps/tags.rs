@@ -1,0 +1,92 @@
+//! What is ours, and how a repeated call is told from a new one.
+
+use sha2::{Digest, Sha256};
+
+use super::Cx;
+use crate::aws::Tags;
+use crate::model::{FleetKey, tag};
+
+/// Values of the tag that says what an instance is for.
+pub(super) mod mode {
+    pub const FLEET: &str = "fleet";
+    pub const BUILDER: &str = "builder";
+    pub const PROOF: &str = "proof";
+}
+
+impl Cx {
+    /// Tags of everything made here: whose it is, and which operation by whom made it.
+    pub(super) fn tags(&self) -> Tags {
+        let pairs = [
+            (tag::APP, self.environment.app.to_string()),
+            (tag::ENV, self.environment.name.to_string()),
+            (tag::OPERATION, self.operation.to_string()),
+            (tag::OWNER, plain(&self.owner)),
+        ];
+        pairs.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+    }
+
+    /// Tags of everything that belongs to a fleet.
+    pub(super) fn fleet_tags(&self, fleet: &FleetKey) -> Tags {
+        let mut tags = self.tags();
+        tags.extend(identity(fleet));
+        tags
+    }
+
+    /// True if these are the tags of that fleet's things, whichever operation made them.
+    pub(super) fn owns(&self, fleet: &FleetKey, tags: &Tags) -> bool {
+        self.owns_here(tags) && identity(fleet).iter().all(|(key, value)| tags.get(key) == Some(value))
+    }
+
+    /// True if these are the tags of something of this app and environment.
+    pub(super) fn owns_here(&self, tags: &Tags) -> bool {
+        let is = |key: &str, value: &str| tags.get(key).is_some_and(|found| found == value);
+        is(tag::APP, self.environment.app.as_str()) && is(tag::ENV, self.environment.name.as_str())
+    }
+
+    /// Name of a fleet's group and template.
+    pub(super) fn name(&self, fleet: &FleetKey) -> String {
+        fleet.name(&self.environment.app, &self.environment.name)
+    }
+
+    /// Name of a fleet's target group.
+    pub(super) fn target_group_name(&self, fleet: &FleetKey) -> String {
+        fleet.target_group_name(&self.environment.app, &self.environment.name)
+    }
+}
+
+fn identity(fleet: &FleetKey) -> [(String, String); 3] {
+    [
+        (tag::MODE.to_string(), mode::FLEET.to_string()),
+        (tag::SERVICES.to_string(), fleet.service.to_string()),
+        (tag::RELEASE.to_string(), fleet.release.to_string()),
+    ]
+}
+
+/// The first 32 hex digits of a hash: a client token or a secret that anybody with the same inputs finds again.
+pub(super) fn token(parts: &[&str]) -> String {
+    let digest = Sha256::digest(parts.join("/").as_bytes());
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Text that every service takes as the value of a tag (ELBv2 takes the fewest characters).
+fn plain(text: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || " _.:/=+-@".contains(c);
+    text.chars().take(255).map(|c| if allowed(c) { c } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_found_again_and_tell_inputs_apart() {
+        assert_eq!(token(&["a", "b"]), token(&["a", "b"]));
+        assert_ne!(token(&["a", "b"]), token(&["a", "c"]));
+        assert_eq!(token(&["a"]).len(), 32);
+    }
+
+    #[test]
+    fn any_name_can_be_a_tag() {
+        assert_eq!(plain("Ana Müller <ana@example.com>"), "Ana M_ller _ana@example.com_");
+    }
+}

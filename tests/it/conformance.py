@@ -3,6 +3,7 @@
 Usage: conformance.py ENDPOINT. Each part is a function that takes a Clients and raises on the first surprise; PARTS is the list.
 """
 
+import base64
 import json
 import os
 import shutil
@@ -284,6 +285,166 @@ def items(clients):
     dynamodb.delete_table(TableName="adstage")
 
 
+VPC = "vpc-00000000000000001"
+QUICK_CHECK = dict(HealthCheckPath="/up", HealthCheckIntervalSeconds=5, HealthCheckTimeoutSeconds=2, HealthyThresholdCount=2, UnhealthyThresholdCount=2)
+
+
+def forward(**weights):
+    groups = [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in weights.values()]
+    return [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}]
+
+
+def balancer(clients, name, port=80):
+    elbv2 = clients.elbv2
+    made = elbv2.create_load_balancer(Name=name, Subnets=SUBNETS, SecurityGroups=[GROUP], Tags=[{"Key": "adstage:app", "Value": "shop"}])
+    arn = made["LoadBalancers"][0]["LoadBalancerArn"]
+    nothing_yet = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503", "ContentType": "text/plain", "MessageBody": "soon"}}]
+    asked = dict(LoadBalancerArn=arn, Protocol="HTTP", Port=port, DefaultActions=nothing_yet)
+    listener = elbv2.create_listener(**asked)["Listeners"][0]
+    assert elbv2.create_listener(**asked)["Listeners"][0]["ListenerArn"] == listener["ListenerArn"]
+    assert listener["DefaultActions"] == nothing_yet
+    return arn, listener["ListenerArn"]
+
+
+def target_group(clients, name, port=8001):
+    made = clients.elbv2.create_target_group(Name=name, Protocol="HTTP", Port=port, VpcId=VPC, **QUICK_CHECK)["TargetGroups"][0]
+    return made["TargetGroupArn"]
+
+
+def health(clients, arn):
+    shown = clients.elbv2.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+    return sorted((one["TargetHealth"]["State"], one["TargetHealth"].get("Reason", "")) for one in shown)
+
+
+def healthy(clients, arn, *states):
+    return until(f"{states} in {arn}", lambda: [state for state, _ in health(clients, arn)] == list(states), 60)
+
+
+def web_template(clients, name, script=""):
+    told = {"adstage": 1, "services": {"web": {"port": 8001, "variables": {"SANDBOX_SCRIPT": script}}}}
+    data = {
+        "ImageId": BASE,
+        "InstanceType": "m7i.large",
+        "UserData": base64.b64encode(json.dumps(told).encode()).decode(),
+        "MetadataOptions": {"HttpTokens": "required", "InstanceMetadataTags": "enabled"},
+    }
+    return clients.ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)["LaunchTemplate"]["LaunchTemplateId"]
+
+
+def group_of(clients, name, template, target_group, size=2):
+    return clients.autoscaling.create_auto_scaling_group(
+        AutoScalingGroupName=name,
+        LaunchTemplate={"LaunchTemplateId": template, "Version": "1"},
+        MinSize=size,
+        MaxSize=4,
+        DesiredCapacity=size,
+        VPCZoneIdentifier=",".join(SUBNETS),
+        TargetGroupARNs=[target_group],
+        HealthCheckType="EC2",
+        Tags=[{"Key": "adstage:services", "Value": "web", "PropagateAtLaunch": True}, {"Key": "adstage:owner", "Value": "ann", "PropagateAtLaunch": False}],
+    )
+
+
+def group(clients, name):
+    found = clients.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
+    return found[0] if found else None
+
+
+def load_balancers(clients):
+    elbv2 = clients.elbv2
+    arn, listener = balancer(clients, "conformance")
+    active = until("active load balancer", lambda: (one := elbv2.describe_load_balancers(Names=["conformance"])["LoadBalancers"][0])["State"]["Code"] == "active" and one)
+    assert [zone["SubnetId"] for zone in active["AvailabilityZones"]] == SUBNETS and active["Type"] == "application"
+    refused("DuplicateLoadBalancerName", elbv2.create_load_balancer, Name="conformance", Subnets=SUBNETS, Scheme="internal")
+    refused("LoadBalancerNotFound", elbv2.describe_load_balancers, Names=["none"])
+    old, new = target_group(clients, "conformance-r1"), target_group(clients, "conformance-r2")
+    assert target_group(clients, "conformance-r1") == old, "the same again is the same"
+    refused("DuplicateTargetGroupName", elbv2.create_target_group, Name="conformance-r1", Protocol="HTTP", Port=9, VpcId=VPC)
+    refused("TargetGroupNotFound", elbv2.describe_target_groups, Names=["none"])
+
+    every_path = [{"Field": "path-pattern", "Values": ["/*"]}]
+    made = elbv2.create_rule(ListenerArn=listener, Priority=10, Conditions=every_path, Actions=forward(a=(old, 100), b=(new, 0)), Tags=[{"Key": "adstage:release", "Value": "r1"}])["Rules"][0]
+    assert "TargetGroupArn" not in made["Actions"][0], "several target groups: only in ForwardConfig"
+    rule = made["RuleArn"]
+    refused("PriorityInUse", elbv2.create_rule, ListenerArn=listener, Priority=10, Conditions=every_path, Actions=forward(a=(old, 1)))
+    header = [{"Field": "http-header", "HttpHeaderConfig": {"HttpHeaderName": "x-adstage-probe", "Values": ["secret"]}}]
+    test = elbv2.create_rule(ListenerArn=listener, Priority=1, Conditions=header, Actions=[{"Type": "forward", "TargetGroupArn": new}])["Rules"][0]
+    assert test["Actions"][0]["TargetGroupArn"] == new and test["Conditions"][0]["HttpHeaderConfig"] == header[0]["HttpHeaderConfig"]
+    until("both rules", lambda: len(elbv2.describe_rules(ListenerArn=listener)["Rules"]) == 3)
+    shown = elbv2.describe_rules(ListenerArn=listener)["Rules"]
+    assert [one["Priority"] for one in shown] == ["1", "10", "default"] and shown[2]["IsDefault"]
+    changed = elbv2.modify_rule(RuleArn=rule, Actions=forward(a=(old, 0), b=(new, 100)))["Rules"][0]
+    assert [one["Weight"] for one in changed["Actions"][0]["ForwardConfig"]["TargetGroups"]] == [0, 100]
+    assert changed["Conditions"][0]["Values"] == ["/*"], "what is not sent stays"
+    refused("OperationNotPermitted", elbv2.modify_rule, RuleArn=shown[2]["RuleArn"], Actions=forward(a=(old, 1)))
+    refused("ResourceInUse", elbv2.delete_target_group, TargetGroupArn=old)
+    refused("TargetGroupNotFound", elbv2.modify_rule, RuleArn=rule, Actions=forward(a=(old.replace("r1", "r9"), 1)))
+    tags = elbv2.describe_tags(ResourceArns=[rule, arn])["TagDescriptions"]
+    assert [one["Tags"][0]["Value"] for one in tags] == ["r1", "shop"]
+    elbv2.modify_target_group_attributes(TargetGroupArn=old, Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "30"}])
+    attributes = {one["Key"]: one["Value"] for one in elbv2.describe_target_group_attributes(TargetGroupArn=old)["Attributes"]}
+    assert attributes["deregistration_delay.timeout_seconds"] == "30"
+    assert [one["TargetGroupArn"] for one in elbv2.describe_target_groups(LoadBalancerArn=arn)["TargetGroups"]] == sorted([old, new])
+
+    for one in (rule, test["RuleArn"]):
+        elbv2.delete_rule(RuleArn=one)
+    refused("RuleNotFound", elbv2.delete_rule, RuleArn=rule)
+    for one in (old, new, new):
+        elbv2.delete_target_group(TargetGroupArn=one)
+    elbv2.delete_load_balancer(LoadBalancerArn=arn)
+    elbv2.delete_load_balancer(LoadBalancerArn=arn)
+
+
+def groups(clients):
+    elbv2, autoscaling = clients.elbv2, clients.autoscaling
+    arn, listener = balancer(clients, "groups")
+    web, template = target_group(clients, "groups-r1"), web_template(clients, "groups-r1")
+    group_of(clients, "groups-r1", template, web)
+    refused("AlreadyExists", group_of, clients, "groups-r1", template, web)
+    refused("ValidationError", group_of, clients, "groups-r9", "lt-0000000000000dead", web)
+    up = until("two in service", lambda: [one["LifecycleState"] for one in group(clients, "groups-r1")["Instances"]] == ["InService"] * 2 and group(clients, "groups-r1"))
+    assert health(clients, web) == [("unused", "Target.NotInUse")] * 2, "no rule names it"
+    assert up["TargetGroupARNs"] == [web] and up["LaunchTemplate"]["Version"] == "1" and up["HealthCheckGracePeriod"] == 0
+    first = instance(clients, up["Instances"][0]["InstanceId"])
+    tags = {tag["Key"]: tag["Value"] for tag in first["Tags"]}
+    assert tags["adstage:services"] == "web" and tags["aws:autoscaling:groupName"] == "groups-r1" and "adstage:owner" not in tags
+    by_tag = autoscaling.describe_auto_scaling_groups(Filters=[{"Name": "tag:adstage:services", "Values": ["web"]}])["AutoScalingGroups"]
+    assert [one["AutoScalingGroupName"] for one in by_tag] == ["groups-r1"]
+
+    rule = elbv2.create_rule(ListenerArn=listener, Priority=10, Conditions=[{"Field": "path-pattern", "Values": ["/*"]}], Actions=forward(a=(web, 0)))["Rules"][0]["RuleArn"]
+    assert [state for state, _ in health(clients, web)] == ["initial"] * 2
+    healthy(clients, web, "healthy", "healthy")
+    source = autoscaling.describe_traffic_sources(AutoScalingGroupName="groups-r1")["TrafficSources"][0]
+    assert (source["Identifier"], source["State"]) == (web, "InService")
+
+    # A release that is not well, behind the same rule.
+    bad, ill = target_group(clients, "groups-r2"), web_template(clients, "groups-r2", "unhealthy")
+    group_of(clients, "groups-r2", ill, bad, 1)
+    elbv2.modify_rule(RuleArn=rule, Actions=forward(a=(web, 100), b=(bad, 0)))
+    healthy(clients, bad, "unhealthy")
+    assert health(clients, bad) == [("unhealthy", "Target.ResponseCodeMismatch")]
+
+    refused("ValidationError", autoscaling.set_desired_capacity, AutoScalingGroupName="groups-r1", DesiredCapacity=9)
+    autoscaling.update_auto_scaling_group(AutoScalingGroupName="groups-r1", MinSize=1, DesiredCapacity=1)
+    until("draining", lambda: ("draining", "Target.DeregistrationInProgress") in health(clients, web))
+    newest = autoscaling.describe_scaling_activities(AutoScalingGroupName="groups-r1")["Activities"][0]
+    assert newest["StatusCode"] == "WaitingForELBConnectionDraining", newest
+    refused("ResourceInUse", autoscaling.delete_auto_scaling_group, AutoScalingGroupName="groups-r1")
+
+    autoscaling.suspend_processes(AutoScalingGroupName="groups-r1", ScalingProcesses=["ReplaceUnhealthy"])
+    assert [one["ProcessName"] for one in group(clients, "groups-r1")["SuspendedProcesses"]] == ["ReplaceUnhealthy"]
+    autoscaling.resume_processes(AutoScalingGroupName="groups-r1")
+    autoscaling.create_or_update_tags(Tags=[{"ResourceId": "groups-r1", "ResourceType": "auto-scaling-group", "Key": "adstage:live", "Value": "yes", "PropagateAtLaunch": False}])
+    assert "adstage:live" in [tag["Key"] for tag in group(clients, "groups-r1")["Tags"]]
+
+    for name in ("groups-r1", "groups-r2"):
+        autoscaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)
+        assert (group(clients, name) or {}).get("Status", "Delete in progress") == "Delete in progress"
+    until("no groups", lambda: autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"] == [])
+    refused("ValidationError", autoscaling.set_desired_capacity, AutoScalingGroupName="groups-r1", DesiredCapacity=1)
+    elbv2.delete_load_balancer(LoadBalancerArn=arn)
+
+
 def command_line(clients):
     identity = clients.aws("sts", "get-caller-identity")
     if identity is None:
@@ -306,9 +467,18 @@ def command_line(clients):
     clients.aws("dynamodb", "put-item", "--table-name", "cli", "--item", '{"pk": {"S": "a"}}')
     assert clients.aws("dynamodb", "scan", "--table-name", "cli")["Count"] == 1
     clients.aws("ec2", "terminate-instances", "--instance-ids", id)
+    made = clients.aws("elbv2", "create-target-group", "--name", "cli", "--protocol", "HTTP", "--port", "80", "--vpc-id", VPC)
+    arn = made["TargetGroups"][0]["TargetGroupArn"]
+    assert clients.aws("elbv2", "describe-target-health", "--target-group-arn", arn)["TargetHealthDescriptions"] == []
+    template = web_template(clients, "cli")
+    clients.aws("autoscaling", "create-auto-scaling-group", "--auto-scaling-group-name", "cli", "--min-size", "0", "--max-size", "2",
+                "--vpc-zone-identifier", ",".join(SUBNETS), "--launch-template", f"LaunchTemplateId={template},Version=1",
+                "--target-group-arns", arn, "--tags", "Key=adstage:services,Value=web,PropagateAtLaunch=true")
+    shown = clients.aws("autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", "cli")["AutoScalingGroups"][0]
+    assert shown["Tags"][0]["PropagateAtLaunch"] and shown["TargetGroupARNs"] == [arn]
 
 
-PARTS = [identity, network, instances, launches_refused, images, launch_templates, items, command_line]
+PARTS = [identity, network, instances, launches_refused, images, launch_templates, items, load_balancers, groups, command_line]
 
 
 def main():

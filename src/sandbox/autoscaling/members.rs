@@ -55,10 +55,9 @@ pub(super) fn set_health(call: &mut Call<'_>) -> Answer {
     let (now, compression) = (call.now, call.latencies.compression);
     let Some(found) = call.state.autoscaling.groups.get_mut(&name) else { return answer([]) };
     let grace = found.grace_span(compression);
-    if let Some(member) = found.members.iter_mut().find(|member| member.id == id) {
-        if healthy || !respects_grace || !member.in_grace(now, grace) {
-            member.healthy = healthy;
-        }
+    let member = found.members.iter_mut().find(|member| member.id == id);
+    if let Some(member) = member.filter(|member| healthy || !respects_grace || !member.in_grace(now, grace)) {
+        member.healthy = healthy;
     }
     answer([])
 }

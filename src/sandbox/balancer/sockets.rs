@@ -21,7 +21,6 @@ pub(in crate::sandbox) struct Sockets {
     /// Always there: 127.0.0.1 and any free port.
     pub local: SocketAddr,
     /// The load balancer's own address and the listener's port, where this machine lets us have it.
-    #[allow(dead_code, reason = "read by tests; people see the local one")]
     pub own: Option<SocketAddr>,
     _open: watch::Sender<()>,
 }

@@ -28,7 +28,7 @@ pub(super) use actions::Redirect;
 pub(super) use conditions::Asked;
 pub(super) use routing::{Decision, Forwarded, route};
 pub(super) use spread::NODES;
-pub(super) use state::{Elbv2, Listener, LoadBalancer};
+pub(super) use state::{Elbv2, LoadBalancer};
 pub(super) use targets::{deregister, drained, register, standing};
 pub use traffic::{GroupTraffic, LoadBalancerStatus};
 pub(super) use traffic::{count, count_refusal, status};

@@ -40,7 +40,7 @@ fn of<'a>(elbv2: &'a mut Elbv2, arn: &str) -> Result<&'a mut Tags, AwsError> {
     }
 }
 
-fn arns<'a>(params: &'a Params) -> Result<Vec<&'a str>, AwsError> {
+fn arns(params: &Params) -> Result<Vec<&str>, AwsError> {
     let arns = params.texts("ResourceArns");
     match arns.len() {
         0 => Err(AwsError::bad("ValidationError", "A resource ARN must be specified")),

@@ -53,6 +53,8 @@ pub struct LoadBalancerStatus {
     pub url: Option<String>,
     /// Its own address, which is its DNS name too.
     pub address: String,
+    /// Where the DNS name and the first listener's port lead, where this machine lets the load balancer have that port.
+    pub dns_url: Option<String>,
     /// Answers it gave itself because no target could: how many by status.
     pub refused: BTreeMap<u16, u64>,
     /// The target groups its rules name.
@@ -89,11 +91,12 @@ pub(in crate::sandbox) fn status(state: &State) -> Vec<LoadBalancerStatus> {
     let balancers = state.elbv2.load_balancers.values();
     let shown = balancers.map(|balancer| {
         let listeners = state.elbv2.listeners_of(&balancer.arn);
-        let url = listeners.iter().find_map(|listener| listener.sockets.as_ref()).map(|sockets| format!("http://{}", sockets.local));
+        let sockets = listeners.iter().find_map(|listener| listener.sockets.as_ref());
         let groups = state.elbv2.target_groups.values().filter(|group| state.elbv2.used_by(&group.arn).contains(balancer.arn.as_str()));
         LoadBalancerStatus {
             name: balancer.name.clone(),
-            url,
+            url: sockets.map(|sockets| format!("http://{}", sockets.local)),
+            dns_url: sockets.and_then(|sockets| sockets.own).map(|own| format!("http://{own}")),
             address: balancer.address.to_string(),
             refused: balancer.refused.clone(),
             target_groups: groups.map(|group| of_group(state, group)).collect(),

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 
-use super::engine::{Engine, Options, pause};
+use super::engine::{Engine, Options, Seed, pause};
 use super::host::Host;
 use super::host::scripted::Scripted;
 use super::latency::Speed;
@@ -16,6 +16,7 @@ pub(super) const ACCOUNT: &str = "111122223333";
 pub(super) const REGION: &str = "eu-central-1";
 /// What every account has from the start.
 pub(super) const SUBNETS: [&str; 2] = ["subnet-0000000000000000a", "subnet-0000000000000000b"];
+pub(super) const CERTIFICATE: &str = "arn:aws:acm:eu-central-1:111122223333:certificate/shop";
 pub(super) const IMAGE: &str = "ami-00000000000000001";
 
 pub(super) struct Caller {
@@ -53,7 +54,8 @@ impl Caller {
     }
 
     pub fn on(speed: Speed, host: Arc<dyn Host>) -> Self {
-        Self { engine: Engine::new(Options { speed, ..Options::default() }, host) }
+        let network = Seed { account: ACCOUNT.into(), region: REGION.into(), certificates: vec![CERTIFICATE.into()], ..Seed::default() };
+        Self { engine: Engine::new(Options { speed, seeds: vec![network], ..Options::default() }, host) }
     }
 
     async fn ask(&self, service: &str, version: &str, action: &str, fields: &[(&str, &str)]) -> Reply {

@@ -3,7 +3,7 @@
 //! One [`engine`] behaves (states, time, traffic, faults); two doors lead in: [`server`], a loopback HTTP server with real processes
 //! as instances, and [`connector`], an HTTP client for the SDK with scripted instances and virtual time. `wire` speaks the protocols.
 //!
-//! What differs from AWS, each with a test (`tests/it/sandbox.rs`, `differs_…`):
+//! What differs from AWS, each with a test (`differs_…` in `tests/it/sandbox.rs`, or beside the code):
 //!
 //! - Every caller may do everything: signatures are not checked, there is no IAM, and the access key is the account (12 digits; else
 //!   123456789012).
@@ -12,6 +12,12 @@
 //! - Security groups have no rules: on loopback nothing is filtered.
 //! - Reads may miss what was just made, but what they have once shown they show from then on.
 //! - DynamoDB's expired items stay, and there are no backups to restore from.
+//! - A load balancer speaks plain HTTP/1.1 on every listener, an HTTPS one included (which needs its certificate all the same, and says
+//!   `X-Forwarded-Proto: https`). Where this machine refuses its own address and port, only `127.0.0.1` and a free port lead to it.
+//! - Its two nodes share their health checks and verdicts; only changed rules and weights reach one before the other.
+//! - Listeners and rules made a moment ago may be missing from describes, but calls that change them find them at once.
+//! - With all weights 0 visitors get 503: AWS does not say what it does.
+//! - A group whose launches fail tries again, later and later; AWS suspends it after a day.
 //! - Auto Scaling's token bucket has made-up numbers, since AWS publishes none ([`throttle`]).
 
 pub mod connector;

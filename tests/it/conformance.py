@@ -467,10 +467,7 @@ def command_line(clients):
     clients.aws("dynamodb", "put-item", "--table-name", "cli", "--item", '{"pk": {"S": "a"}}')
     assert clients.aws("dynamodb", "scan", "--table-name", "cli")["Count"] == 1
     clients.aws("ec2", "terminate-instances", "--instance-ids", id)
-    made = clients.aws("elbv2", "create-target-group", "--name", "cli", "--protocol", "HTTP", "--port", "80", "--vpc-id", VPC)
-    arn = made["TargetGroups"][0]["TargetGroupArn"]
-    assert clients.aws("elbv2", "describe-target-health", "--target-group-arn", arn)["TargetHealthDescriptions"] == []
-    template = web_template(clients, "cli")
+    arn, template = target_group(clients, "cli"), web_template(clients, "cli")
     clients.aws("autoscaling", "create-auto-scaling-group", "--auto-scaling-group-name", "cli", "--min-size", "0", "--max-size", "2",
                 "--vpc-zone-identifier", ",".join(SUBNETS), "--launch-template", f"LaunchTemplateId={template},Version=1",
                 "--target-group-arns", arn, "--tags", "Key=adstage:services,Value=web,PropagateAtLaunch=true")

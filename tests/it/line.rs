@@ -17,7 +17,7 @@ pub struct Line {
     cut: AtomicBool,
     lose_one: AtomicBool,
     fresh_tokens: AtomicBool,
-    hold: AtomicBool,
+    hold: Mutex<Option<&'static str>>,
     held: Mutex<Vec<(SharedHttpConnector, HttpRequest)>>,
 }
 
@@ -42,9 +42,9 @@ impl Line {
         self.fresh_tokens.store(forgotten, SeqCst);
     }
 
-    /// Transactions get stuck on the way: the sender hears nothing, and they may still arrive.
-    pub fn hold_transactions(&self, hold: bool) {
-        self.hold.store(hold, SeqCst);
+    /// Calls of this action get stuck on the way: the sender hears nothing, and they may still arrive.
+    pub fn hold(&self, action: Option<&'static str>) {
+        *self.hold.lock().unwrap() = action;
     }
 
     /// Lets what is stuck arrive, and says how many those were.
@@ -80,8 +80,8 @@ fn broken() -> ConnectorError {
     ConnectorError::io("the line is cut".into())
 }
 
-fn is_transaction(request: &HttpRequest) -> bool {
-    request.headers().get("x-amz-target").is_some_and(|target| target.ends_with("TransactWriteItems"))
+fn is(request: &HttpRequest, action: &str) -> bool {
+    request.headers().get("x-amz-target").is_some_and(|target| target.ends_with(&format!(".{action}")))
 }
 
 impl HttpConnector for Wire {
@@ -89,12 +89,12 @@ impl HttpConnector for Wire {
         if self.line.cut.load(SeqCst) {
             return HttpConnectorFuture::ready(Err(broken()));
         }
-        if self.line.hold.load(SeqCst) && is_transaction(&request) {
+        if self.line.hold.lock().unwrap().is_some_and(|action| is(&request, action)) {
             let copy = request.try_clone().unwrap();
             self.line.held.lock().unwrap().push((self.inner.clone(), copy));
             return HttpConnectorFuture::ready(Err(broken()));
         }
-        if self.line.fresh_tokens.load(SeqCst) && is_transaction(&request) {
+        if self.line.fresh_tokens.load(SeqCst) && is(&request, "TransactWriteItems") {
             let mut body: serde_json::Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
             body["ClientRequestToken"] = "another".into();
             *request.body_mut() = SdkBody::from(body.to_string());

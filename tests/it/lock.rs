@@ -315,7 +315,7 @@ async fn a_lost_release_is_found_in_the_journal_even_when_somebody_else_has_the_
 async fn whoever_gives_up_acquiring_leaves_no_packet_that_could_still_win() {
     let account = Account::new().await;
     let ada = account.process("ada").await;
-    ada.line.hold_transactions(true);
+    ada.line.hold(Some("TransactWriteItems"));
     let Err(Blocked::Aws(error)) = ada.acquire(intent("01ADA")).await else { panic!("blocked") };
     assert_eq!(error.kind, ErrorKind::Network);
     let view = lock::read(&ada.db, &scope()).await.unwrap();
@@ -324,8 +324,47 @@ async fn whoever_gives_up_acquiring_leaves_no_packet_that_could_still_win() {
     assert!(late > 0, "the straggler arrives");
     let view = lock::read(&ada.db, &scope()).await.unwrap();
     assert_eq!(view.lock.map(|lock| (lock.state, lock.fence)), Some((LockState::Free, 1)), "and changes nothing");
-    ada.line.hold_transactions(false);
+    ada.line.hold(None);
     assert_eq!(ada.acquire(intent("01ADB")).await.unwrap().fence(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_take_over_that_arrives_after_the_holder_woke_up_is_refused() {
+    let account = Account::new().await;
+    let (ada, grace) = (account.process("ada").await, account.process("grace").await);
+    let held = ada.acquire(intent("01ADA")).await.unwrap();
+    ada.line.cut(true);
+    grace.line.hold(Some("TransactWriteItems"));
+    assert!(grace.acquire_within(300, Intent { settles: true, ..intent("01GRACE") }).await.is_err());
+    ada.line.cut(false);
+    held.proved(seconds(30)).await.unwrap();
+    assert!(grace.line.deliver_held().await > 0);
+    held.commit(vec![note("still mine")], vec![], None).await.unwrap();
+    assert_eq!(account.rows().await.0.fence, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beats_that_arrive_late_change_nothing() {
+    let account = Account::new().await;
+    let (ada, grace) = (account.process("ada").await, account.process("grace").await);
+    let held = ada.acquire(intent("01ADA")).await.unwrap();
+    ada.line.hold(Some("UpdateItem"));
+    ada.clock.sleep(seconds(14)).await;
+    ada.line.hold(None);
+    held.proved(seconds(30)).await.unwrap();
+    ada.clock.sleep(seconds(30)).await;
+    let before = account.rows().await.0;
+    assert!(ada.line.deliver_held().await > 0, "older than the newest");
+    assert_eq!(account.rows().await.0, before);
+    ada.line.hold(Some("UpdateItem"));
+    ada.clock.sleep(seconds(12)).await;
+    ada.line.hold(None);
+    held.release(ended(Outcome::Deployed)).await.unwrap();
+    let next = grace.acquire(intent("01GRACE")).await.unwrap();
+    let before = account.rows().await.0;
+    ada.line.deliver_held().await;
+    assert_eq!(account.rows().await.0, before, "after a release and another holder");
+    assert!(next.guard()().is_ok());
 }
 
 #[tokio::test(start_paused = true)]

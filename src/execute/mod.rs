@@ -1,1 +1,162 @@
-//! Under construction.
+//! Runs a plan: prove the lease and journal, run, journal; on trouble go back.
+//!
+//! There is one point in a plan that matters ([`After`](Side::After)): the cutover. Until it is through, any failure and any interruption
+//! undoes every step that was started, in reverse, and the operation ends as before. Once it is through, nothing is undone: the visitors
+//! are on a verified release, and what goes wrong then is said (exit 9), with what is left to do. A plan without a cutover (workers only)
+//! has its point where the watch or the settling begins; setups and bakes have none.
+//!
+//! A step that only looks may be stopped at any moment. A step that changes something is always waited for: a call that is dropped half
+//! way may or may not have been carried out.
+
+mod board;
+mod ending;
+mod record;
+mod stop;
+mod unwind;
+mod wave;
+
+use std::sync::Arc;
+
+pub use ending::Ending;
+pub use stop::Interrupt;
+use tokio::sync::watch;
+
+use crate::aws::Guard;
+use crate::lock::{Held, Lost};
+use crate::model::{Event, OperationKind, Seconds};
+use crate::plan::{Plan, Stage, StageName, Step};
+use crate::steps::{Cx, StepError};
+use board::Board;
+use record::Record;
+use stop::Stop;
+use wave::{Wave, WaveEnd};
+
+/// Where events go.
+pub type Emit = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// Where a stage is, seen from the moment visitors move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// Everything can be undone.
+    Before,
+    /// The release serves; there is no undoing, only going back by a new operation.
+    After,
+}
+
+/// Why the stages did not all run.
+#[derive(Debug)]
+enum Halt {
+    /// A step failed.
+    Failed { stage: StageName, step: String, error: StepError },
+    /// Somebody said stop.
+    Asked { stage: StageName, by: Interrupt },
+    /// The lock is not ours any more, or nothing can be journalled.
+    Lost(String),
+}
+
+/// Runs the plan under the lock and ends its operation: the records, the verdict and the lock are as they must be when this returns,
+/// unless the lock was lost. `serving` of the failure is left to the caller, who looks again.
+pub async fn run(plan: &Plan, cx: Cx, held: &Held, emit: &Emit, interrupt: watch::Receiver<Option<Interrupt>>) -> Ending {
+    let started = cx.clock.moment();
+    let guard: Guard = held.guard();
+    let cx = Cx { aws: cx.aws.guarded(guard), ..cx };
+    let record = Record::new(held, &cx, plan);
+    let executor = Executor { plan, cx: &cx, held, emit, record: &record };
+    let ending = match record.begin().await {
+        Ok(()) => executor.forward(Stop::new(interrupt, held)).await,
+        Err(lost) => executor.not_begun(lost).await,
+    };
+    Ending { took: Seconds::from(cx.clock.since(started)), ..ending }
+}
+
+struct Executor<'a> {
+    plan: &'a Plan,
+    cx: &'a Cx,
+    held: &'a Held,
+    emit: &'a Emit,
+    record: &'a Record<'a>,
+}
+
+/// Stages begun so far: how many waves, so an unwind knows where to start.
+struct Reached {
+    waves: usize,
+    side: Side,
+    /// Why it did not all run, or not as long as it should have.
+    halt: Option<Halt>,
+}
+
+impl Executor<'_> {
+    async fn forward(&self, mut stop: Stop<'_>) -> Ending {
+        let reached = self.stages(&mut stop).await;
+        match (reached.halt, reached.side) {
+            (None, _) => self.deployed(None).await,
+            (Some(Halt::Lost(why)), side) => self.lost(&why, side),
+            (Some(halt), Side::After) => self.deployed(Some(halt)).await,
+            (Some(halt), Side::Before) => self.unwind(reached.waves, halt).await,
+        }
+    }
+
+    /// Phase by phase: neighbours of one name are one stage to the operator.
+    async fn stages(&self, stop: &mut Stop<'_>) -> Reached {
+        let mut reached = Reached { waves: 0, side: Side::Before, halt: None };
+        let mut rest = &self.plan.stages[..];
+        while let Some(first) = rest.first() {
+            let count = rest.iter().take_while(|stage| stage.name == first.name).count();
+            let (phase, later) = rest.split_at(count);
+            rest = later;
+            let board = Board::open(self.emit, &self.cx.clock, phase);
+            let went = self.phase(phase, &board, stop, &mut reached).await;
+            board.close(went.as_ref().err());
+            if let Err(halt) = went {
+                reached.halt = Some(halt);
+                return reached;
+            }
+        }
+        reached.side = side(self.plan, reached.waves);
+        reached
+    }
+
+    async fn phase(&self, phase: &[Stage], board: &Arc<Board>, stop: &mut Stop<'_>, reached: &mut Reached) -> Result<(), Halt> {
+        for stage in phase {
+            let name = stage.name;
+            reached.side = side(self.plan, reached.waves);
+            let takes_long = stage.steps.iter().any(|step| !step.has_way_back());
+            // After the cutover only what is quick is still done: the next deploy retires what this one leaves.
+            if let Some(by) = stop.asked().filter(|_| reached.side == Side::Before || takes_long) {
+                return Err(Halt::Asked { stage: name, by });
+            }
+            reached.waves += 1;
+            let wave = Wave { stage, cx: self.cx, held: self.held, record: self.record, board, side: reached.side };
+            match wave.run(stop).await {
+                WaveEnd::Done => {}
+                WaveEnd::Asked(by) if reached.side == Side::After => _ = reached.halt.get_or_insert(Halt::Asked { stage: name, by }),
+                WaveEnd::Asked(by) => return Err(Halt::Asked { stage: name, by }),
+                WaveEnd::Failed(step, error) => return Err(Halt::Failed { stage: name, step, error }),
+                WaveEnd::Lost(why) => return Err(Halt::Lost(why)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn not_begun(&self, lost: Lost) -> Ending {
+        let why = lost.to_string();
+        if lost.is_final() { self.lost(&why, Side::Before) } else { self.refused(&why).await }
+    }
+}
+
+/// On which side of the cutover the wave with this index is.
+fn side(plan: &Plan, wave: usize) -> Side {
+    if !matches!(plan.kind, OperationKind::Deploy | OperationKind::Rollback) {
+        return Side::Before;
+    }
+    let moves = |stage: &Stage| stage.steps.iter().any(|step| matches!(step, Step::CutOverTraffic { .. }));
+    let after = match plan.stages.iter().rposition(moves) {
+        Some(last) => wave > last,
+        None => plan
+            .stages
+            .iter()
+            .position(|stage| matches!(stage.name, StageName::Watch | StageName::Settle))
+            .is_some_and(|first| wave >= first),
+    };
+    if after { Side::After } else { Side::Before }
+}

@@ -240,6 +240,18 @@ impl Step {
         !matches!(self, Self::RetireFleet { .. } | Self::CreateLoadBalancer | Self::CreateListener | Self::CreateRouteRule { .. })
     }
 
+    /// Changes nothing, so it may be stopped at any moment and there is nothing to undo.
+    pub fn only_looks(&self) -> bool {
+        matches!(
+            self,
+            Self::AwaitHealthy { .. }
+                | Self::CompareCapacity { .. }
+                | Self::WatchFleet { .. }
+                | Self::AwaitProvision { .. }
+                | Self::AwaitProof { .. }
+        )
+    }
+
     /// The fleet it is about, if it is about one.
     pub fn fleet(&self) -> Option<&FleetKey> {
         match self {

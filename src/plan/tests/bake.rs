@@ -48,7 +48,7 @@ fn what_is_there_is_not_made_again() {
     let commits = BTreeMap::from([(name("storefront"), "4f2c".repeat(10))]);
     let hash = bake_hash(&name("shop"), &builder(), &commits);
     let there = Image { name: format!("shop-{hash}"), ..image("ami-there") };
-    assert_snapshot!(baked(&builder(), &commits, &[there.clone()]), @"
+    assert_snapshot!(baked(&builder(), &commits, std::slice::from_ref(&there)), @"
     nothing to bake
       note  shop-29469f258534 (ami-there) is made from just this and proved, nothing to do
     ");

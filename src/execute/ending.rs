@@ -1,0 +1,228 @@
+//! How an operation ended, in words for the operator and in verdicts on releases.
+
+use std::fmt;
+
+use super::{Executor, Halt, Interrupt, Side};
+use crate::failure::{End, Failure};
+use crate::model::{OperationKind, Outcome, ReleaseNumber, Seconds, Verdict};
+use crate::plan::{Plan, StageName, Step};
+use crate::steps::StepError;
+
+/// How it ended. What serves visitors now is for the caller to look at and to say.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// How.
+    pub outcome: Outcome,
+    /// What went wrong and with which exit code; none if all is well. After a cutover both are possible: deployed, and in trouble.
+    pub failure: Option<Failure>,
+    /// How long it took.
+    pub took: Seconds,
+}
+
+/// Why an unwind did not get to its end.
+pub(super) enum Undone {
+    /// These could not be undone.
+    Failed(Vec<(Step, StepError)>),
+    /// The lock is not ours any more, or nothing can be journalled.
+    Lost(String),
+}
+
+/// What is thought of a release from now on.
+pub(super) struct Judged {
+    pub release: ReleaseNumber,
+    pub verdict: Verdict,
+}
+
+impl fmt::Display for Judged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.verdict {
+            Verdict::Untried => write!(f, "{} is untried", self.release),
+            Verdict::Good => write!(f, "{} is good", self.release),
+            Verdict::Bad { reason } => write!(f, "{} is bad: {reason}", self.release),
+        }
+    }
+}
+
+impl Halt {
+    /// One line.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Failed { stage, error, .. } => format!("{stage}: {}", error.what),
+            Self::Asked { stage, by } => format!("{by}, at {stage}"),
+            Self::Lost(why) => why.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keyboard => f.write_str("interrupted"),
+            Self::Signal => f.write_str("terminated"),
+            Self::Colleague(who, why) => write!(f, "stopped by {who}: {why}"),
+        }
+    }
+}
+
+impl Interrupt {
+    fn end(&self) -> End {
+        match self {
+            Self::Keyboard => End::Interrupted,
+            Self::Signal => End::Terminated,
+            Self::Colleague(..) => End::RolledBack,
+        }
+    }
+}
+
+/// `the deploy of r42`.
+fn subject(plan: &Plan) -> String {
+    let release = plan.release.as_ref().map_or_else(|| "nothing".to_string(), |release| release.number.to_string());
+    match plan.kind {
+        OperationKind::Deploy => format!("the deploy of {release}"),
+        OperationKind::Rollback => format!("the rollback to {release}"),
+        OperationKind::Setup => "the setup".to_string(),
+        OperationKind::Bake => "the bake".to_string(),
+    }
+}
+
+fn ended(outcome: Outcome, failure: impl Into<Option<Failure>>) -> Ending {
+    Ending { outcome, failure: failure.into(), took: Seconds(0) }
+}
+
+/// Adds what a step said of its failure.
+fn with_causes(mut failure: Failure, error: &StepError) -> Failure {
+    failure.because.push(error.what.clone());
+    failure.because.extend(error.because.iter().cloned());
+    failure.evidence.extend(error.evidence.iter().cloned());
+    failure
+}
+
+impl Executor<'_> {
+    fn command(&self, verb: &str) -> String {
+        format!("adstage {verb} {}", self.cx.environment.name)
+    }
+
+    fn moves_releases(&self) -> bool {
+        matches!(self.plan.kind, OperationKind::Deploy | OperationKind::Rollback)
+    }
+
+    /// Through, or past the point of no return: what the plan promised serves.
+    pub(super) async fn deployed(&self, halt: Option<Halt>) -> Ending {
+        let failure = halt.as_ref().map(|halt| self.trouble(halt));
+        let reason = halt.as_ref().map(Halt::reason);
+        let watched = !matches!(halt, Some(Halt::Failed { stage: StageName::Watch, .. }));
+        match self.record.end(Outcome::Deployed, reason.as_deref(), &self.verdicts(watched)).await {
+            Ok(()) => ended(Outcome::Deployed, failure),
+            Err(lost) => self.lost(&lost.to_string(), Side::After),
+        }
+    }
+
+    /// A release that served through its watch is good. One that is left for an earlier one is bad.
+    fn verdicts(&self, watched: bool) -> Vec<Judged> {
+        let Some(release) = self.plan.release.as_ref().filter(|_| self.moves_releases()) else { return Vec::new() };
+        let mut judged = Vec::new();
+        if watched && self.plan.before != self.plan.serving {
+            judged.push(Judged { release: release.number, verdict: Verdict::Good });
+        }
+        if self.plan.kind == OperationKind::Rollback {
+            let reason = || format!("rolled back to {} by {}", release.number, self.cx.owner);
+            let worse = self.plan.left().into_iter().filter(|left| *left > release.number);
+            judged.extend(worse.map(|release| Judged { release, verdict: Verdict::Bad { reason: reason() } }));
+        }
+        judged
+    }
+
+    fn trouble(&self, halt: &Halt) -> Failure {
+        let release = self.plan.release.as_ref().map_or_else(|| "it".to_string(), |release| release.number.to_string());
+        match halt {
+            Halt::Failed { stage: StageName::Watch, error, .. } => {
+                let what = format!("{release} has all visitors and does not look well");
+                with_causes(Failure::new(End::Trouble, what), error).next(self.command("rollback")).next(self.command("status"))
+            }
+            Halt::Failed { stage, step, error } => {
+                let what = format!("{release} has all visitors, but what comes after it failed at {stage}");
+                let failure = with_causes(Failure::new(End::Trouble, what), error).evidence(format!("not done: {step}"));
+                failure.next(self.command("status"))
+            }
+            Halt::Asked { by, .. } => {
+                let end = if matches!(by, Interrupt::Colleague(..)) { End::Trouble } else { by.end() };
+                let failure = Failure::new(end, format!("{by} after the cutover: {release} has all visitors"));
+                failure.because("what takes long was left out: the next deploy retires older fleets").next(self.command("status"))
+            }
+            Halt::Lost(why) => Failure::new(End::Stranded, why.clone()),
+        }
+    }
+
+    /// Everything is as before.
+    pub(super) async fn rolled_back(&self, halt: &Halt) -> Ending {
+        let reason = halt.reason();
+        if let Err(lost) = self.record.end(Outcome::RolledBack, Some(&reason), &self.blamed(halt)).await {
+            return self.lost(&lost.to_string(), Side::Before);
+        }
+        let subject = subject(self.plan);
+        let failure = match halt {
+            Halt::Failed { stage, error, .. } => {
+                let what = match self.plan.kind {
+                    OperationKind::Setup => format!("{subject} failed at {stage}; what it made stays, and it can be repeated"),
+                    _ => format!("{subject} failed at {stage}, so it was undone"),
+                };
+                with_causes(Failure::new(End::RolledBack, what), error)
+            }
+            Halt::Asked { by, stage } => Failure::new(by.end(), format!("{subject} was {by}, at {stage}; it was undone")),
+            Halt::Lost(why) => Failure::new(End::Stranded, why.clone()),
+        };
+        let next = if self.moves_releases() { self.command("history") } else { "adstage image list".to_string() };
+        let next = if self.plan.kind == OperationKind::Setup { self.command("setup") } else { next };
+        ended(Outcome::RolledBack, failure.next(next))
+    }
+
+    /// A new release whose own instances did not prove themselves is bad; what else went wrong says nothing about it.
+    fn blamed(&self, halt: &Halt) -> Vec<Judged> {
+        let Halt::Failed { stage: StageName::Await | StageName::Verify, error, .. } = halt else { return Vec::new() };
+        let new = self.plan.release.as_ref().filter(|_| self.plan.new_release && error.kind.is_none());
+        let bad = |release: ReleaseNumber| Judged { release, verdict: Verdict::Bad { reason: error.what.clone() } };
+        new.map(|release| bad(release.number)).into_iter().collect()
+    }
+
+    /// A person is needed: going back did not get to its end.
+    pub(super) async fn stranded(&self, halt: &Halt, undone: Undone) -> Ending {
+        let failed = match undone {
+            Undone::Lost(why) => return self.lost(&why, Side::Before),
+            Undone::Failed(failed) => failed,
+        };
+        let mut failure = Failure::new(End::Stranded, format!("{} failed, and could not be undone wholly", subject(self.plan)));
+        failure.because.push(halt.reason());
+        if let Halt::Failed { error, .. } = halt {
+            failure.because.extend(error.because.iter().cloned());
+        }
+        for (step, error) in &failed {
+            failure.evidence.push(format!("not undone: {step}"));
+            failure.evidence.push(format!("  {}", error.what));
+            failure.evidence.extend(error.because.iter().map(|cause| format!("  {cause}")));
+        }
+        // Nothing more can be done if not even this is written: the lease lapses, and the journal says where it stood.
+        if let Err(lost) = self.record.end(Outcome::Stranded, Some(&halt.reason()), &[]).await {
+            failure.because.push(lost.to_string());
+        }
+        ended(Outcome::Stranded, failure.next(self.command("rollback")).next(self.command("status")))
+    }
+
+    /// The lock is gone, so nothing may be changed any more, not even back.
+    pub(super) fn lost(&self, why: &str, side: Side) -> Ending {
+        let what = match side {
+            Side::Before => format!("{} was cut short", subject(self.plan)),
+            Side::After => format!("{} was cut short after the cutover", subject(self.plan)),
+        };
+        let failure = Failure::new(End::Stranded, what).because(why).next(self.command("status")).next(self.command("rollback"));
+        ended(Outcome::Stranded, failure)
+    }
+
+    /// Not one step was begun.
+    pub(super) async fn refused(&self, why: &str) -> Ending {
+        let failure = Failure::new(End::Refused, format!("{} was not begun", subject(self.plan))).because(why);
+        match self.record.end(Outcome::Refused, Some(why), &[]).await {
+            Ok(()) => ended(Outcome::Refused, failure.next(self.command("status"))),
+            Err(lost) => self.lost(&lost.to_string(), Side::Before),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What is written down, and when: the only file here that knows the lock and the journal.
+
+use super::ending::Judged;
+use crate::aws::dynamodb::{Malformed, Write};
+use crate::aws::{Error, ErrorKind};
+use crate::clock::Clock;
+use crate::journal::{self, Asked, Deed, Entry, StepKey};
+use crate::lock::{Held, Lost, Release};
+use crate::model::{OperationId, OperationKind, Outcome, ReleaseRecord, Scope, Verdict};
+use crate::plan::{Plan, Stage, StageName, Step};
+use crate::steps::{Cx, StepError};
+
+pub(super) struct Record<'a> {
+    held: &'a Held,
+    plan: &'a Plan,
+    cx: &'a Cx,
+    scope: Scope,
+    clock: Clock,
+}
+
+/// An error with its causes and its evidence, as the journal keeps it.
+pub(super) fn whole(error: &StepError) -> String {
+    let lines = std::iter::once(&error.what).chain(&error.because).chain(&error.evidence);
+    lines.map(String::as_str).collect::<Vec<_>>().join("\n")
+}
+
+impl<'a> Record<'a> {
+    pub fn new(held: &'a Held, cx: &'a Cx, plan: &'a Plan) -> Self {
+        Self { held, plan, cx, scope: scope(plan, cx), clock: cx.clock.clone() }
+    }
+
+    /// Closes what was taken over with the lock, and gives a new release its number.
+    pub async fn begin(&self) -> Result<(), Lost> {
+        if let Some(unfinished) = self.held.unfinished() {
+            self.close(&unfinished).await?;
+        }
+        let Some(release) = self.plan.release.as_ref().filter(|_| self.plan.new_release) else { return Ok(()) };
+        let record = ReleaseRecord {
+            release: release.clone(),
+            verdict: Verdict::Untried,
+            by: self.cx.owner.clone(),
+            at: self.now(),
+            operation: self.held.operation(),
+        };
+        let writes = journal::create_release(&self.scope, &record, self.held.fence()).map_err(malformed)?;
+        self.held.commit(Vec::new(), writes, None).await
+    }
+
+    /// An operation that had not begun a single step was never more than a wish; any other is left to the one that takes its place, whose
+    /// plan was made from what the world shows of it.
+    async fn close(&self, unfinished: &OperationId) -> Result<(), Lost> {
+        let found = journal::operation(&self.cx.aws.dynamodb, &self.scope, unfinished).await.map_err(Lost::Aws)?;
+        let events = found.map(|(_, events)| events).unwrap_or_default();
+        let touched = journal::fold(&events).map_or(true, |status| status.touched_anything());
+        let outcome = if touched { Outcome::Stranded } else { Outcome::Refused };
+        let reason = format!("cut short; {} takes its place", self.cx.operation);
+        let entries =
+            [Entry::Asked { what: Asked::Superseded, by: self.cx.owner.clone() }, Entry::Ended { outcome, reason: Some(reason.clone()) }];
+        let events = entries.iter().map(Entry::item).collect();
+        self.held.settle(events, journal::ended(outcome, Some(&reason), &self.now())).await
+    }
+
+    /// The steps of a stage are about to run.
+    pub async fn started(&self, stage: &Stage) -> Result<(), Lost> {
+        let entries = stage.steps.iter().map(|step| Entry::started(StepKey::new(stage.name, step)));
+        let events = entries.map(|entry| entry.item()).collect();
+        self.held.commit(events, Vec::new(), Some(&stage.name.to_string())).await
+    }
+
+    /// Something happened to a step.
+    pub async fn deed(&self, stage: StageName, step: &Step, deed: Deed) -> Result<(), Lost> {
+        self.deeds(vec![(stage, step, deed)]).await
+    }
+
+    /// Something happened to several steps.
+    pub async fn deeds(&self, deeds: Vec<(StageName, &Step, Deed)>) -> Result<(), Lost> {
+        let events: Vec<_> = deeds.into_iter().map(|(stage, step, deed)| Entry::Step(StepKey::new(stage, step), deed).item()).collect();
+        if events.is_empty() { Ok(()) } else { self.held.commit(events, Vec::new(), None).await }
+    }
+
+    /// It goes back, for good.
+    pub async fn goes_back(&self, why: &str) -> Result<(), Lost> {
+        let entries = [Entry::Asked { what: Asked::Unwind, by: self.cx.owner.clone() }, Entry::Note { text: why.to_string() }];
+        self.held.commit(entries.iter().map(Entry::item).collect(), Vec::new(), Some("unwind")).await
+    }
+
+    /// The operation is over: its end, what serves now, what is thought of the releases, and the lock given back, in one transaction.
+    /// A stranded one keeps the environment marked as unfinished.
+    pub async fn end(&self, outcome: Outcome, reason: Option<&str>, judged: &[Judged]) -> Result<(), Lost> {
+        let mut events: Vec<_> = judged.iter().map(|judged| Entry::Verdict { text: judged.to_string() }.item()).collect();
+        if outcome == Outcome::Stranded {
+            // Not over: `open` stays, so that nobody takes the environment for settled, and whoever settles it writes the end.
+            events.push(Entry::Note { text: format!("stranded: {}", reason.unwrap_or_default()) }.item());
+            return self.held.release(Release { events, ..Release::default() }).await;
+        }
+        events.push(Entry::Ended { outcome, reason: reason.map(str::to_string) }.item());
+        let mut writes: Vec<Write> = Vec::new();
+        let serves = outcome == Outcome::Deployed && matches!(self.plan.kind, OperationKind::Deploy | OperationKind::Rollback);
+        if serves && self.plan.before != self.plan.serving {
+            writes.push(journal::serve(&self.scope, &self.plan.serving, &self.plan.before, self.held.fence()));
+        }
+        writes.extend(judged.iter().map(|judged| journal::judge(&self.scope, judged.release, &judged.verdict)));
+        let ended = journal::ended(outcome, reason, &self.now());
+        self.held.release(Release { events, ended: Some(ended), writes }).await
+    }
+
+    fn now(&self) -> String {
+        self.clock.wall().to_string()
+    }
+}
+
+/// The partition the plan's lock rules.
+fn scope(plan: &Plan, cx: &Cx) -> Scope {
+    let environment = &cx.environment;
+    let bake = plan.stages.iter().flat_map(|stage| &stage.steps).find_map(|step| match step {
+        Step::CaptureImage { bake, .. } | Step::LaunchProof { bake, .. } => Some(bake),
+        _ => None,
+    });
+    match bake {
+        Some(bake) => Scope::bake(&environment.state_table, &environment.app, bake),
+        None => Scope::environment(&environment.state_table, &environment.app, &environment.name),
+    }
+}
+
+fn malformed(malformed: Malformed) -> Lost {
+    Lost::Aws(Error::new("TransactWriteItems", ErrorKind::Invalid, "MalformedRow", malformed.to_string()))
+}

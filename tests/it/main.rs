@@ -2,14 +2,17 @@
 
 mod agent;
 mod architecture;
+mod bench;
 mod completions;
 mod config;
 mod conformance;
 mod help;
 mod history;
+mod instance;
 mod json;
 mod line;
 mod lock;
+mod machines;
 mod man;
 mod records;
 mod sandbox;

@@ -35,9 +35,12 @@ pub(in crate::sandbox) struct Processes {
     site: Arc<Site>,
     addresses: Arc<Addresses>,
     machines: Mutex<Machines>,
-    images: Arc<Mutex<HashMap<String, Option<Result<(), String>>>>>,
+    images: Arc<Mutex<HashMap<String, Copied>>>,
     source: OnceLock<Weak<dyn MetadataSource>>,
 }
+
+/// How far an image's copy is: `None` while it goes on.
+type Copied = Option<Result<(), String>>;
 
 #[derive(Default)]
 struct Machines {

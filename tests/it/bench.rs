@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -119,28 +119,24 @@ impl Bench {
     }
 
     /// Waits for a text on the console, this many times.
-    #[track_caller]
     pub async fn says(&self, id: &str, text: &str, times: usize) -> String {
-        let patience = Instant::now() + Duration::from_secs(30);
-        loop {
-            let console = self.console(id).await;
-            if console.matches(text).count() >= times {
-                return console;
-            }
-            assert!(Instant::now() < patience, "the console of {id} does not say {text:?} {times} times:\n{console}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut console = String::new();
+        let said = eventually(async || {
+            console = self.console(id).await;
+            console.matches(text).count() >= times
+        });
+        if !said.await {
+            panic!("the console of {id} does not say {text:?} {times} times:\n{console}");
         }
+        console
     }
 
     pub async fn until(&self, id: &str, state: InstanceStateName) {
-        for _ in 0..600 {
+        let reached = eventually(async || {
             let described = self.ec2().describe_instances().instance_ids(id).send().await.unwrap();
-            if described.reservations()[0].instances()[0].state().unwrap().name() == Some(&state) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{id} never became {state}");
+            described.reservations()[0].instances()[0].state().unwrap().name() == Some(&state)
+        });
+        assert!(reached.await, "{id} never became {state}");
     }
 
     /// A builder's user data for this spec, as a bake writes it.
@@ -156,16 +152,24 @@ impl Bench {
         self.ec2().stop_instances().instance_ids(&builder).send().await.unwrap();
         self.until(&builder, InstanceStateName::Stopped).await;
         let image = self.ec2().create_image().instance_id(&builder).name("shop").send().await.unwrap().image_id.unwrap();
-        for _ in 0..600 {
+        let available = eventually(async || {
             let found = self.ec2().describe_images().image_ids(&image).send().await;
-            if found.is_ok_and(|found| found.images().iter().any(|image| image.state().is_some_and(|state| state.as_str() == "available")))
-            {
-                return image;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{image} never became available");
+            found.is_ok_and(|found| found.images().iter().any(|image| image.state().is_some_and(|state| state.as_str() == "available")))
+        });
+        assert!(available.await, "{image} never became available");
+        image
     }
+}
+
+/// Looks, in real time, until it holds; false if it never does.
+pub async fn eventually(mut holds: impl AsyncFnMut() -> bool) -> bool {
+    for _ in 0..600 {
+        if holds().await {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    false
 }
 
 impl Drop for Bench {

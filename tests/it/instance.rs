@@ -1,10 +1,7 @@
 //! What runs on an instance: a builder's image, and the instances booted from it.
 
-#![allow(clippy::disallowed_methods, reason = "real processes live in real time")]
-
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use adstage::model::ConsoleLine;
 use aws_sdk_ec2::types::InstanceStateName;
@@ -13,7 +10,7 @@ use axum::routing::{get as on_get, put};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, carrying, get};
+use crate::bench::{Bench, carrying, eventually, get};
 
 const WEB: &str = "printenv >page; cat built >>page; exec adstage sandbox shop web --listen \"$HOST:$PORT\" --page page --release r42";
 
@@ -157,12 +154,7 @@ async fn where_systemd_runs_it_is_given_the_services() {
         .spawn()
         .unwrap();
     let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
-    for _ in 0..400 {
-        if read(root.join("dev/console")).contains("exited") {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
+    assert!(eventually(async || read(root.join("dev/console")).contains("exited")).await);
     assert_eq!(get(&format!("{host}:7600"), "/health").await.unwrap().0, 503);
     kill_process(Pid::from_raw(i32::try_from(agent.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
     assert!(agent.wait().unwrap().success());

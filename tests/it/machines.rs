@@ -1,14 +1,10 @@
 //! `adstage sandbox start`, `stop`, `status`: one sandbox per folder, and nothing left of it, however it ends.
 
-#![allow(clippy::disallowed_methods, reason = "real processes live in real time")]
-
-use std::time::{Duration, Instant};
-
 use aws_sdk_ec2::types::InstanceStateName;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::bench::{BASE, Bench, adstage, carrying};
+use crate::bench::{BASE, Bench, adstage, carrying, eventually};
 
 const SLEEPER: &str = "#!/bin/sh\necho up\nsetsid sleep 1000 &\ntrap '' TERM\nwhile true; do sleep 1; done\n";
 
@@ -76,11 +72,7 @@ async fn an_agent_whose_sandbox_is_killed_ends_its_services_by_itself() {
     let marker = bench.marker();
     let pid = i32::try_from(bench.status()["pid"].as_u64().unwrap()).unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-    let patience = Instant::now() + Duration::from_secs(10);
-    while !carrying(&marker).is_empty() {
-        assert!(Instant::now() < patience, "still there: {:?}", carrying(&marker));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    assert!(eventually(async || carrying(&marker).is_empty()).await, "still there: {:?}", carrying(&marker));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
 //! THE switch: the one file that moves live traffic. One write per route, compared before and read again after.
 
 use super::error::During;
-use super::{Cx, Done, StepError, Undone, route};
+use super::route::Named;
+use super::{Cx, Done, StepError, Undone, listener, route};
 use crate::aws::gather;
 use crate::model::{FleetKey, RuleKey, TargetState, Weights};
 
@@ -11,9 +12,19 @@ pub(super) async fn run(cx: &Cx, rule: &RuleKey, before: &Weights, after: &Weigh
     Ok(format!("route {rule}: {before} -> {after}"))
 }
 
-/// The way back needs no proof: those visitors were there before.
-pub(super) async fn undo(cx: &Cx, rule: &RuleKey, before: &Weights, after: &Weights) -> Undone {
-    route::shift(cx, rule, after, before).await
+/// The way back needs no proof: those visitors were there before. If every visitor is where they were, nothing is written, even if the
+/// idle ones of the rule are others by now.
+pub(super) async fn undo(cx: &Cx, key: &RuleKey, before: &Weights, after: &Weights) -> Undone {
+    let rule = listener::rule(cx, key).await?;
+    let (from, to) = (route::named(cx, key, after), route::named(cx, key, before));
+    match with_visitors(&route::current(key, &rule)?).eq(with_visitors(&to)) {
+        true => Ok(()),
+        false => route::put(cx, key, &rule, &from, &to).await,
+    }
+}
+
+fn with_visitors(weights: &Named) -> impl Iterator<Item = (&String, &u16)> {
+    weights.iter().filter(|(_, weight)| **weight > 0)
 }
 
 /// A target group without a healthy target answers 503, or fails open to sick ones. Verification was a moment ago; this is the last look

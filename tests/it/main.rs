@@ -16,4 +16,5 @@ mod machines;
 mod man;
 mod records;
 mod sandbox;
+mod steps;
 mod typed;

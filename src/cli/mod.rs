@@ -9,6 +9,7 @@ use crate::failure::{End, Failure};
 
 pub mod access;
 mod agent;
+mod blocked;
 mod completions;
 mod config;
 mod confirm;

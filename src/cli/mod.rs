@@ -22,6 +22,7 @@ mod man;
 mod refs;
 mod sandbox;
 mod shop;
+mod status;
 
 pub use global::Global;
 
@@ -38,6 +39,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Status(status::Args),
     History(history::Args),
     Config(config::Args),
     Sandbox(sandbox::Args),
@@ -50,6 +52,7 @@ enum Command {
 impl Command {
     async fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
+            Self::Status(args) => status::run(args, global).await,
             Self::History(args) => history::run(args, global).await,
             Self::Config(args) => config::run(args, global).await,
             Self::Sandbox(args) => sandbox::run(args, global).await,

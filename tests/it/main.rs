@@ -16,5 +16,6 @@ mod machines;
 mod man;
 mod records;
 mod sandbox;
+mod status;
 mod steps;
 mod typed;

@@ -1,0 +1,235 @@
+//! `adstage status`: what visitors get, told from the load balancer's weights, and where the records disagree.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Global;
+use super::access::{Access, refused};
+use crate::failure::Failure;
+use crate::model::{
+    Drift, Environment, EnvironmentName, Fleet, FreezeRecord, LockRecord, LockState, OperationRecord, ReleaseNumber, RuleKey, Scope,
+    ServiceName, Serving, Verdict, World, drift, serving,
+};
+use crate::observe::{self, Wants};
+use crate::report::{Table, ago, bold, dim};
+
+/// Show what visitors get, what is warm, who holds the lock, and where the records disagree
+///
+///   adstage status
+///   adstage status production
+///   adstage status production --output json
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// The environment [default: all of them]
+    environment: Option<String>,
+}
+
+pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
+    match args.environment {
+        Some(name) => {
+            let status = look(&name, global).await?;
+            global.report.result(&status, || status.text(global.clock.wall()))
+        }
+        None => {
+            let mut all = Vec::new();
+            for name in global.config()?.environments.keys() {
+                all.push(look(name.as_str(), global).await?);
+            }
+            let now = global.clock.wall();
+            global.report.result(&all, || all.iter().map(|status| status.text(now)).collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
+async fn look(name: &str, global: &Global) -> Result<Status, Failure> {
+    let environment = global.environment(name)?;
+    let access = global.connect(&environment).await?;
+    let Access { environment, aws, flags, .. } = &access;
+    let scope = Scope::environment(&environment.state_table, &environment.app, &environment.name);
+    let world = observe::world(aws, environment, &scope, Wants::default()).await.map_err(|error| refused(error, environment))?;
+    Ok(Status::of(environment, &world, global.clock.wall(), flags))
+}
+
+/// An environment at this moment, for programs as it stands here. Fields are only ever added.
+#[derive(Debug, Serialize)]
+struct Status {
+    environment: EnvironmentName,
+    /// Where visitors come in.
+    address: Option<String>,
+    /// The release that serves; the one with the largest share while there are several.
+    live: Option<ReleaseNumber>,
+    serving: Serving,
+    /// Releases that run without visitors, newest first.
+    warm: Vec<ReleaseNumber>,
+    services: Vec<ServiceStatus>,
+    lock: LockStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<OperationRecord>,
+    drift: Vec<Drift>,
+    #[serde(skip)]
+    releases: Vec<[String; 6]>,
+    #[serde(skip)]
+    flags: &'static str,
+}
+
+/// One fleet.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct ServiceStatus {
+    service: ServiceName,
+    release: ReleaseNumber,
+    healthy: usize,
+    desired: u32,
+    /// Share of the route's visitors in percent; for a worker 100 if the records name it, else 0.
+    weight: u32,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct LockStatus {
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Status {
+    fn of(environment: &Environment, world: &World, now: Timestamp, flags: &'static str) -> Self {
+        let serving = serving(environment, world);
+        let services: Vec<_> = world.fleets.iter().map(|fleet| fleet_status(environment, world, fleet)).collect();
+        let live = serving.0.iter().max_by_key(|(_, share)| **share).map(|(release, _)| *release);
+        let live = live.or_else(|| services.iter().filter(|fleet| fleet.weight > 0).map(|fleet| fleet.release).max());
+        let idle = |release: &ReleaseNumber| !services.iter().any(|fleet| fleet.release == *release && fleet.weight > 0);
+        let mut warm: Vec<_> = services.iter().filter(|fleet| fleet.desired > 0).map(|fleet| fleet.release).filter(idle).collect();
+        warm.sort();
+        warm.dedup();
+        warm.reverse();
+        let open = world.records.lock.as_ref().and_then(|lock| lock.open.as_ref());
+        let operation = open.and_then(|id| world.records.operations.iter().find(|operation| operation.id == *id)).cloned();
+        let mut status = Self {
+            environment: environment.name.clone(),
+            address: world.address.clone(),
+            live,
+            serving,
+            warm,
+            services,
+            lock: lock_status(world.records.lock.as_ref(), world.records.freeze.as_ref(), now),
+            operation,
+            drift: drift(environment, world),
+            releases: Vec::new(),
+            flags,
+        };
+        status.releases = status.release_rows(world, now);
+        status
+    }
+
+    /// The latest releases, one row each.
+    fn release_rows(&self, world: &World, now: Timestamp) -> Vec<[String; 6]> {
+        let row = |record: &crate::model::ReleaseRecord| {
+            let number = record.release.number;
+            let serves = self.serving.0.contains_key(&number) || self.services.iter().any(|one| one.release == number && one.weight > 0);
+            let state = match &record.verdict {
+                _ if serves => "serving",
+                Verdict::Bad { .. } => "bad",
+                _ if self.warm.contains(&number) => "warm",
+                Verdict::Untried => "untried",
+                Verdict::Good => "gone",
+            };
+            let code: Vec<String> = record.release.commits.values().map(|commit| commit.chars().take(7).collect()).collect();
+            let note = match &record.verdict {
+                Verdict::Bad { reason } => reason.clone(),
+                Verdict::Good | Verdict::Untried => String::new(),
+            };
+            [number.to_string(), state.into(), ago(&record.at, now), record.by.clone(), code.join(" "), note]
+        };
+        world.records.releases.iter().take(5).map(row).collect()
+    }
+
+    fn text(&self, now: Timestamp) -> String {
+        let mut text = format!("{}  {}\n", bold(self.environment.as_str()), self.serving);
+        if let Some(address) = &self.address {
+            text += &format!("address     {address}\n");
+        }
+        let fleets: Vec<String> = self.services.iter().filter(|fleet| fleet.weight > 0).map(ServiceStatus::to_string).collect();
+        if !fleets.is_empty() {
+            text += &format!("health      {}\n", fleets.join(" · "));
+        }
+        if !self.warm.is_empty() {
+            let warm: Vec<String> = self.warm.iter().map(ToString::to_string).collect();
+            text += &format!("warm        {}\n", warm.join(" "));
+        }
+        text += &format!("lock        {}\n", self.lock.text(now));
+        if let Some(operation) = &self.operation {
+            let (doing, stage) = (super::history::doing(operation), &operation.stage);
+            text += &format!("operation   {doing} by {}, since {}, at {stage}\n", operation.by, ago(&operation.at, now));
+        }
+        for Drift(sentence) in &self.drift {
+            text += &format!("drift       {sentence}\n");
+        }
+        if !self.releases.is_empty() {
+            let mut table = Table::new(&["RELEASE", "STATE", "WHEN", "BY", "CODE", "NOTE"]);
+            self.releases.iter().for_each(|row| table.row(row.clone()));
+            text += &table.columns(100);
+        }
+        text += &dim(&format!("more: adstage{} history {}\n", self.flags, self.environment));
+        text
+    }
+}
+
+impl std::fmt::Display for ServiceStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {}/{}", self.service, self.release, self.healthy, self.desired)
+    }
+}
+
+fn fleet_status(environment: &Environment, world: &World, fleet: &Fleet) -> ServiceStatus {
+    let key = &fleet.key;
+    let service = environment.services.iter().find(|service| service.name == key.service);
+    let route = service.and_then(|service| service.route.as_ref());
+    let weight = match route {
+        Some(route) => {
+            let rule = RuleKey { service: key.service.clone(), priority: route.priority };
+            let shares = world.weights(&rule).unwrap_or_default().shares();
+            shares.get(&key.release).copied().unwrap_or_default()
+        }
+        None => {
+            let meant = world.records.head.as_ref().and_then(|head| head.serving.get(&key.service));
+            if meant == Some(&key.release) { 100 } else { 0 }
+        }
+    };
+    ServiceStatus { service: key.service.clone(), release: key.release, healthy: fleet.healthy(), desired: fleet.desired(), weight }
+}
+
+/// A freeze that is over is none. Whether a holder is alive cannot be told from one look, but a free lock with an operation still open
+/// can: its holder let go, or lost it.
+fn lock_status(lock: Option<&LockRecord>, freeze: Option<&FreezeRecord>, now: Timestamp) -> LockStatus {
+    let over =
+        |freeze: &&FreezeRecord| freeze.until.as_ref().and_then(|until| until.parse().ok()).is_some_and(|until: Timestamp| until < now);
+    if let Some(lock) = lock.filter(|lock| lock.state == LockState::Held) {
+        let place = if lock.host.is_empty() { String::new() } else { format!(" on {}", lock.host) };
+        let holder = Some(format!("{}{place}", lock.who));
+        return LockStatus { state: "held", holder, since: Some(lock.since.clone()), reason: Some(lock.doing.clone()) };
+    }
+    if let Some(freeze) = freeze.filter(|freeze| !over(freeze)) {
+        let (holder, since, reason) = (Some(freeze.who.clone()), Some(freeze.made.clone()), Some(freeze.reason.clone()));
+        return LockStatus { state: "frozen", holder, since, reason };
+    }
+    match lock.filter(|lock| lock.open.is_some()) {
+        Some(lock) => LockStatus { state: "lapsed", holder: Some(lock.who.clone()), since: Some(lock.since.clone()), reason: None },
+        None => LockStatus { state: "free", holder: None, since: None, reason: None },
+    }
+}
+
+impl LockStatus {
+    fn text(&self, now: Timestamp) -> String {
+        let by = self.holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default();
+        let since = self.since.as_ref().map(|since| format!(", since {}", ago(since, now))).unwrap_or_default();
+        let reason = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("{}{by}{since}{reason}", self.state)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::config;
+use crate::model::{
+    Conditions, FleetKey, Group, Head, ImageId, OperationId, Records, Release, ReleaseRecord, Rule, RuleAction, TargetGroup, TargetHealth,
+    TargetState,
+};
+
+fn environment() -> Environment {
+    let config = config::parse(include_str!("../../../examples/adstage.toml"), std::path::Path::new("/adstage.toml")).unwrap();
+    config.environment("staging").unwrap().clone()
+}
+
+fn fleet(service: &str, release: u32, healthy: usize) -> Fleet {
+    let key = FleetKey { service: service.parse().unwrap(), release: ReleaseNumber(release) };
+    let target = |number: usize| TargetHealth {
+        instance: format!("i-{number}"),
+        state: TargetState::Healthy,
+        reason: String::new(),
+        description: String::new(),
+    };
+    let group = Group { name: key.to_string(), min: 1, max: 2, desired: 2, deleting: false, instances: vec![] };
+    let target_group = TargetGroup { name: format!("tg-{key}"), arn: String::new(), targets: (0..healthy).map(target).collect() };
+    Fleet { key, group: Some(group), target_group: Some(target_group), template: None, test_rule: None }
+}
+
+fn record(number: u32, verdict: Verdict) -> ReleaseRecord {
+    let release = Release {
+        number: ReleaseNumber(number),
+        image: ImageId("ami-1".into()),
+        image_name: "shop-1".into(),
+        commits: BTreeMap::from([("storefront".parse().unwrap(), "8a41be7000".into())]),
+        services: BTreeMap::new(),
+    };
+    ReleaseRecord { release, verdict, by: "ana".into(), at: "2026-11-22T11:00:00Z".into(), operation: OperationId("1".into()) }
+}
+
+/// r42 is meant to serve, the weights say r41.
+fn world() -> World {
+    let weights = RuleAction::Forward(BTreeMap::from([("tg-web-r41".into(), 100), ("tg-web-r42".into(), 0)]));
+    let conditions = Conditions { paths: vec!["/*".into()], ..Conditions::default() };
+    let meant = ["web", "worker"].map(|service| (service.parse().unwrap(), ReleaseNumber(42)));
+    World {
+        listener: Some("listener".into()),
+        address: Some("http://shop-staging.example.com".into()),
+        rules: vec![Rule { arn: "rule".into(), priority: Some(10), conditions, action: weights }],
+        fleets: vec![fleet("web", 41, 2), fleet("web", 42, 1), fleet("worker", 42, 2)],
+        images: vec![],
+        records: Records {
+            head: Some(Head { serving: meant.into(), ..Head::default() }),
+            releases: vec![record(42, Verdict::Good), record(41, Verdict::Bad { reason: "5xx 3.4 %".into() })],
+            ..Records::default()
+        },
+    }
+}
+
+#[test]
+fn the_weights_tell_what_is_live_and_the_disagreement_is_said() {
+    let now = "2026-11-22T12:00:00Z".parse().unwrap();
+    let status = Status::of(&environment(), &world(), now, "");
+    insta::assert_snapshot!(anstream::adapter::strip_str(&status.text(now)), @r"
+    staging  r41 100 %
+    address     http://shop-staging.example.com
+    health      web r41 2/2 · worker r42 2/2
+    lock        free
+    drift       web: visitors get r41, but the records say r42
+    RELEASE  STATE    WHEN    BY   CODE     NOTE
+    r42      serving  1h ago  ana  8a41be7
+    r41      serving  1h ago  ana  8a41be7  5xx 3.4 %
+    more: adstage history staging
+    ");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&status).unwrap(), @r#"
+    {
+      "environment": "staging",
+      "address": "http://shop-staging.example.com",
+      "live": "r41",
+      "serving": {
+        "r41": 100
+      },
+      "warm": [],
+      "services": [
+        {
+          "service": "web",
+          "release": "r41",
+          "healthy": 2,
+          "desired": 2,
+          "weight": 100
+        },
+        {
+          "service": "web",
+          "release": "r42",
+          "healthy": 1,
+          "desired": 2,
+          "weight": 0
+        },
+        {
+          "service": "worker",
+          "release": "r42",
+          "healthy": 2,
+          "desired": 2,
+          "weight": 100
+        }
+      ],
+      "lock": {
+        "state": "free"
+      },
+      "drift": [
+        "web: visitors get r41, but the records say r42"
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn the_lock_is_free_held_frozen_or_lapsed() {
+    let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+    let lock = |state, open: Option<&str>| LockRecord {
+        state,
+        open: open.map(|id| OperationId(id.into())),
+        who: "joe".into(),
+        host: "mill".into(),
+        doing: "deploying r43".into(),
+        since: "2026-11-22T11:56:00Z".into(),
+        ..LockRecord::default()
+    };
+    let freeze = |until: Option<&str>| FreezeRecord {
+        who: "maya".into(),
+        reason: "year-end close".into(),
+        made: "2026-11-22T11:00:00Z".into(),
+        until: until.map(Into::into),
+    };
+    let said = |lock: Option<LockRecord>, freeze: Option<FreezeRecord>| lock_status(lock.as_ref(), freeze.as_ref(), now).text(now);
+    assert_eq!(said(None, None), "free");
+    assert_eq!(said(Some(lock(LockState::Held, Some("1"))), None), "held by joe on mill, since 4m ago: deploying r43");
+    assert_eq!(said(Some(lock(LockState::Free, Some("1"))), None), "lapsed by joe, since 4m ago");
+    assert_eq!(said(Some(lock(LockState::Free, None)), Some(freeze(None))), "frozen by maya, since 1h ago: year-end close");
+    assert_eq!(said(None, Some(freeze(Some("2026-11-22T11:59:00Z")))), "free");
+}

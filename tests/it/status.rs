@@ -1,0 +1,21 @@
+//! `adstage status` where there is nothing to ask; with a sandbox it is part of the stories.
+
+use insta::assert_snapshot;
+
+use crate::typed::typed;
+
+#[test]
+fn without_a_running_sandbox_it_says_how_to_start_one() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("adstage.toml"), include_str!("../../examples/adstage.toml")).unwrap();
+    assert_snapshot!(typed(folder.path(), "--sandbox status production"), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: unrecognized subcommand 'status'
+
+    Usage: adstage [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+}

@@ -9,13 +9,10 @@ fn without_a_running_sandbox_it_says_how_to_start_one() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("adstage.toml"), include_str!("../../examples/adstage.toml")).unwrap();
     assert_snapshot!(typed(folder.path(), "--sandbox status production"), @r"
-    exit 2
+    exit 4
     --- stdout
     --- stderr
-    error: unrecognized subcommand 'status'
-
-    Usage: adstage [OPTIONS] <COMMAND>
-
-    For more information, try '--help'.
+    error: no sandbox is running here
+    next:  adstage sandbox start --detach
     ");
 }

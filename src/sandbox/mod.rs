@@ -9,6 +9,9 @@
 //!   123456789012).
 //! - An action, or a parameter that would change the meaning, which is not there is refused with `SandboxUnsupported` (501).
 //! - Machines have no disks (block devices are accepted and shown in templates, without effect) and no public addresses.
+//! - Machines share this computer: its programs, its files, its user. What is theirs is below `ADSTAGE_ROOT`, and a service must listen at
+//!   the address in `HOST`, not at every address (`tests/it/instance.rs`).
+//! - The metadata service wants a token whatever the launch asked for, and knows only what agents and SDKs ask (`host/processes.rs`).
 //! - Security groups have no rules: on loopback nothing is filtered.
 //! - Reads may miss what was just made, but what they have once shown they show from then on.
 //! - DynamoDB's expired items stay, and there are no backups to restore from.

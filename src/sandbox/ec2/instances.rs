@@ -242,7 +242,7 @@ pub(super) fn tick(state: &mut State, context: Context<'_>) {
             }
             InstanceState::Running if !instance.rebooting && !context.host.running(&instance.id) => shut_itself_down(instance, context),
             InstanceState::Stopping if due && !context.host.running(&instance.id) => instance.state = InstanceState::Stopped,
-            InstanceState::ShuttingDown if due => {
+            InstanceState::ShuttingDown if due && !context.host.running(&instance.id) => {
                 instance.state = InstanceState::Terminated;
                 instance.due = now + context.latencies.terminated_visible;
             }

@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group, test_kill_process};
 
+use super::machine::pause;
+
 /// The variable; its value is `<sandbox id>/<instance id>`.
 pub(super) const MARKER: &str = "ADSTAGE_SANDBOX_MACHINE";
 
-/// How often a dying process tree is looked at.
+/// How soon a dying process tree is looked at again; a long death is looked at less often.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How long the kernel may take to end what was killed.
@@ -54,42 +56,88 @@ impl Marked {
         found
     }
 
-    fn signal(&self, signal: Signal) -> usize {
-        let alive = self.alive();
-        for pid in &alive {
-            // Gone meanwhile is what was wanted.
-            let _ = kill_process_group(*pid, signal);
-            let _ = kill_process(*pid, signal);
-        }
-        alive.len()
+    /// What init started, as far as it is alive. These end the others, each in its own way.
+    fn leaders(&self, alive: &[Pid]) -> Vec<Pid> {
+        let mut noted = Vec::new();
+        collect_pid_files(&self.folder.join("pids"), 0, &mut noted);
+        noted.retain(|pid| alive.contains(pid));
+        noted
     }
 
     /// Ends every process: politely, and after `grace` with force. An error if one survives even that.
     pub async fn end(&self, grace: Duration) -> io::Result<()> {
-        if grace.is_zero() || !self.gone_within(grace, Signal::TERM, false).await {
-            let gone = self.gone_within(KILLED_WITHIN, Signal::KILL, true).await;
+        if grace.is_zero() || !self.gone_within(grace, Manner::Polite).await {
+            let gone = self.gone_within(KILLED_WITHIN, Manner::Force).await;
             return if gone { Ok(()) } else { Err(io::Error::other(format!("processes of {} cannot be killed", self.prefix))) };
         }
         Ok(())
     }
 
-    /// Signals once, or at every look, and looks until nobody is left.
-    async fn gone_within(&self, span: Duration, signal: Signal, again: bool) -> bool {
+    async fn gone_within(&self, span: Duration, manner: Manner) -> bool {
         let looking = async {
-            let mut looks = tokio::time::interval(LOOK);
-            let mut first = true;
-            loop {
-                looks.tick().await;
+            let mut told = Told::default();
+            for look in 0.. {
                 let all = self.clone();
-                let signalled = first || again;
-                let count = move || if signalled { all.signal(signal) } else { all.alive().len() };
-                if tokio::task::spawn_blocking(count).await.unwrap_or_default() == 0 {
-                    return;
+                let looked = tokio::task::spawn_blocking(move || all.look(manner, told)).await;
+                match looked {
+                    Ok(None) => return,
+                    Ok(Some(now)) => told = now,
+                    Err(_) => {}
                 }
-                first = false;
+                pause(LOOK * (1 + look).min(5)).await;
             }
         };
         tokio::time::timeout(span, looking).await.is_ok()
+    }
+
+    /// One look at what is alive, and a signal where one is due. `None`: nobody is left.
+    fn look(&self, manner: Manner, told: Told) -> Option<Told> {
+        let alive = self.alive();
+        if alive.is_empty() {
+            return None;
+        }
+        let leaders = self.leaders(&alive);
+        Some(match manner {
+            Manner::Force => {
+                signal(&alive, Signal::KILL);
+                told
+            }
+            Manner::Polite if !leaders.is_empty() => {
+                if !told.leaders {
+                    signal(&leaders, Signal::TERM);
+                }
+                Told { leaders: true, ..told }
+            }
+            Manner::Polite => {
+                if !told.all {
+                    signal(&alive, Signal::TERM);
+                }
+                Told { all: true, ..told }
+            }
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// First those that init started, which end what they started; then, once, whoever is left.
+    Polite,
+    /// Everybody, until nobody is left.
+    Force,
+}
+
+/// Who has been asked to end.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    leaders: bool,
+    all: bool,
+}
+
+fn signal(pids: &[Pid], signal: Signal) {
+    for pid in pids {
+        // Gone meanwhile is what was wanted.
+        let _ = kill_process_group(*pid, signal);
+        let _ = kill_process(*pid, signal);
     }
 }
 

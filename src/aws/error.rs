@@ -194,77 +194,109 @@ fn again(kind: ErrorKind, status: u16) -> Again {
 }
 
 /// Codes by meaning. Sources: *Error codes for the Amazon EC2 API*; the Auto Scaling, ELBv2, DynamoDB and STS references.
+const BY_CODE: &[(ErrorKind, &[&str])] = &[
+    (
+        ErrorKind::Throttled,
+        &[
+            "Throttling",
+            "ThrottlingException",
+            "ThrottledException",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "TooManyRequestsException",
+            "ProvisionedThroughputExceededException",
+            "TransactionInProgressException",
+            "TransactionConflictException",
+            "ReplicatedWriteConflictException",
+            "RequestLimitExceeded",
+            "BandwidthLimitExceeded",
+            "LimitExceededException",
+            "SlowDown",
+            "PriorRequestNotComplete",
+            "EC2ThrottledException",
+            "ConcurrentTagAccess",
+        ],
+    ),
+    (ErrorKind::Conflict, &["ConditionalCheckFailedException", "TransactionCanceledException"]),
+    (
+        ErrorKind::InUse,
+        &[
+            "ResourceInUse",
+            "ResourceInUseException",
+            "ScalingActivityInProgress",
+            "ResourceContention",
+            "InvalidSnapshot.InUse",
+            "IncorrectInstanceState",
+            "IncorrectState",
+            "InstanceRefreshInProgress",
+        ],
+    ),
+    (
+        ErrorKind::Capacity,
+        &[
+            "InsufficientInstanceCapacity",
+            "InsufficientHostCapacity",
+            "InsufficientCapacity",
+            "InsufficientFreeAddressesInSubnet",
+            "VcpuLimitExceeded",
+            "InstanceLimitExceeded",
+            "MaxSpotInstanceCountExceeded",
+            "ResourceCountExceeded",
+            "LimitExceeded",
+            "TargetGroupAssociationLimit",
+            "TagLimitExceeded",
+        ],
+    ),
+    (
+        ErrorKind::NotLoggedIn,
+        &[
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "RequestExpired",
+            "InvalidClientTokenId",
+            "UnrecognizedClientException",
+            "AuthFailure",
+            "SignatureDoesNotMatch",
+            "InvalidSignatureException",
+            "MissingAuthenticationToken",
+            "MissingAuthenticationTokenException",
+            "InvalidAccessKeyId",
+            "IncompleteSignature",
+        ],
+    ),
+    (
+        ErrorKind::Denied,
+        &[
+            "UnauthorizedOperation",
+            "AccessDenied",
+            "AccessDeniedException",
+            "OptInRequired",
+            "OperationNotPermitted",
+            "PendingVerification",
+        ],
+    ),
+    (
+        ErrorKind::AlreadyExists,
+        &["PriorityInUse", "AlreadyExists", "InvalidAMIName.Duplicate", "InvalidLaunchTemplateName.AlreadyExistsException"],
+    ),
+    (
+        ErrorKind::Invalid,
+        &[
+            "InvalidTarget",
+            "MissingParameter",
+            "Unsupported",
+            "IdempotentParameterMismatch",
+            "IdempotentInstanceTerminated",
+            "IncompatibleProtocols",
+            "UnknownParameter",
+            "SandboxUnsupported",
+        ],
+    ),
+];
+
 fn sort(code: &str) -> ErrorKind {
-    let exact = match code {
-        "Throttling"
-        | "ThrottlingException"
-        | "ThrottledException"
-        | "RequestThrottled"
-        | "RequestThrottledException"
-        | "TooManyRequestsException"
-        | "ProvisionedThroughputExceededException"
-        | "TransactionInProgressException"
-        | "TransactionConflictException"
-        | "ReplicatedWriteConflictException"
-        | "RequestLimitExceeded"
-        | "BandwidthLimitExceeded"
-        | "LimitExceededException"
-        | "SlowDown"
-        | "PriorRequestNotComplete"
-        | "EC2ThrottledException"
-        | "ConcurrentTagAccess" => ErrorKind::Throttled,
-        "ConditionalCheckFailedException" | "TransactionCanceledException" => ErrorKind::Conflict,
-        "ResourceInUse"
-        | "ResourceInUseException"
-        | "ScalingActivityInProgress"
-        | "ResourceContention"
-        | "InvalidSnapshot.InUse"
-        | "IncorrectInstanceState"
-        | "IncorrectState"
-        | "InstanceRefreshInProgress" => ErrorKind::InUse,
-        "InsufficientInstanceCapacity"
-        | "InsufficientHostCapacity"
-        | "InsufficientCapacity"
-        | "InsufficientFreeAddressesInSubnet"
-        | "VcpuLimitExceeded"
-        | "InstanceLimitExceeded"
-        | "MaxSpotInstanceCountExceeded"
-        | "ResourceCountExceeded"
-        | "LimitExceeded"
-        | "TargetGroupAssociationLimit"
-        | "TagLimitExceeded" => ErrorKind::Capacity,
-        "ExpiredToken"
-        | "ExpiredTokenException"
-        | "RequestExpired"
-        | "InvalidClientTokenId"
-        | "UnrecognizedClientException"
-        | "AuthFailure"
-        | "SignatureDoesNotMatch"
-        | "InvalidSignatureException"
-        | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException"
-        | "InvalidAccessKeyId"
-        | "IncompleteSignature" => ErrorKind::NotLoggedIn,
-        "UnauthorizedOperation"
-        | "AccessDenied"
-        | "AccessDeniedException"
-        | "OptInRequired"
-        | "OperationNotPermitted"
-        | "PendingVerification" => ErrorKind::Denied,
-        "PriorityInUse" | "AlreadyExists" | "InvalidAMIName.Duplicate" | "InvalidLaunchTemplateName.AlreadyExistsException" => {
-            ErrorKind::AlreadyExists
-        }
-        "InvalidTarget"
-        | "MissingParameter"
-        | "Unsupported"
-        | "IdempotentParameterMismatch"
-        | "IdempotentInstanceTerminated"
-        | "IncompatibleProtocols"
-        | "UnknownParameter"
-        | "SandboxUnsupported" => ErrorKind::Invalid,
-        _ => return sort_by_form(code),
-    };
-    exact
+    let exact = BY_CODE.iter().find(|(_, codes)| codes.contains(&code));
+    exact.map_or_else(|| sort_by_form(code), |(kind, _)| *kind)
 }
 
 /// The families: `…NotFound`, `Duplicate…`, `TooMany…`, `Invalid…`, `Validation…`.

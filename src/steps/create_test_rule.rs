@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use super::error::During;
 use super::tags::token;
 use super::wait::{appears, ended, failed, tolerated};
 use super::{Cx, Done, StepError, Undone, listener};

@@ -2,11 +2,9 @@
 
 use super::error::During;
 use super::{Cx, StepError};
-use crate::aws::LoadBalancerInfo;
 use crate::model::{PROBE_HEADER, Rule, RuleAction, RuleKey};
 
 pub(super) struct Door {
-    pub load_balancer: LoadBalancerInfo,
     /// ARN of the listener visitors use.
     pub listener: String,
 }
@@ -17,7 +15,7 @@ pub(super) async fn find(cx: &Cx) -> Result<Option<Door>, StepError> {
     let found = cx.aws.elbv2.load_balancer(&wanted.name).await.during(&format!("look for load balancer {}", wanted.name))?;
     let Some(load_balancer) = found else { return Ok(None) };
     let listener = cx.aws.elbv2.listener(&load_balancer.arn, wanted.listener.port).await.during("look for its listener")?;
-    Ok(listener.map(|listener| Door { load_balancer, listener: listener.arn }))
+    Ok(listener.map(|listener| Door { listener: listener.arn }))
 }
 
 /// The door; without one there is nothing a deploy could do.

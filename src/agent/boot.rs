@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::console::Console;
 use super::environment::Surroundings;
+use super::fuse;
 use super::health::Health;
 use super::imds::{Imds, ImdsError};
 use super::layout::Layout;
@@ -72,7 +73,7 @@ async fn hold(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), BootError> {
     let identity = tokio::select! {
-        identity = identity(surroundings, layout, clock) => identity?,
+        identity = identity(surroundings, layout, console, clock) => identity?,
         () = told_to_stop(&mut stop) => return Ok(()),
     };
     let Some(Identity { host, services }) = identity else {
@@ -93,8 +94,9 @@ async fn hold(
 }
 
 /// Asks the metadata service. `None`: a builder, which has nothing to run.
-async fn identity(surroundings: &Surroundings, layout: &Layout, clock: &Clock) -> Result<Option<Identity>, BootError> {
+async fn identity(surroundings: &Surroundings, layout: &Layout, console: &Console, clock: &Clock) -> Result<Option<Identity>, BootError> {
     let imds = Imds::open(&surroundings.metadata_endpoint, clock).await?;
+    fuse::light(&imds, surroundings, console).await?;
     let mode = imds.tag(tag::MODE).await?.ok_or(BootError::NoTag(tag::MODE))?;
     if mode == "builder" {
         return Ok(None);

@@ -8,6 +8,7 @@ mod boot;
 mod console;
 mod crash;
 pub mod environment;
+mod fuse;
 mod health;
 mod http;
 mod imds;

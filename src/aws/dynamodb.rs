@@ -203,12 +203,13 @@ impl Dynamodb {
     /// All of these writes or none, sent once. The same writes with the same token are carried out at most once within ten minutes; an
     /// empty token means none.
     pub async fn transact(&self, table: &str, writes: &[Write], token: &str) -> Result<(), WriteError> {
+        const ACTION: &str = "TransactWriteItems";
         let items = writes.iter().map(|write| expression::transact_item(table, write)).collect::<Result<Vec<_>, _>>();
         let request = self.client().transact_write_items().set_transact_items(Some(items.map_err(WriteError::Failed)?));
         let token = (!token.is_empty()).then(|| token.to_string());
         match request.set_client_request_token(token).send().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(transaction_error(error, writes.len())),
+            Err(error) => Err(transaction_error(ACTION, error, writes.len())),
         }
     }
 }
@@ -256,13 +257,13 @@ where
     }
 }
 
-fn transaction_error(error: SdkError<TransactWriteItemsError, Response>, writes: usize) -> WriteError {
+fn transaction_error(action: &'static str, error: SdkError<TransactWriteItemsError, Response>, writes: usize) -> WriteError {
     let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
-        return sort(Error::from_sdk("TransactWriteItems", error));
+        return sort(Error::from_sdk(action, error));
     };
     let codes: Vec<&str> = cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or_default()).collect();
     let any = |wanted: &[&str]| codes.iter().any(|code| wanted.contains(code));
-    let told = |kind, code: &str| Error::new("TransactWriteItems", kind, code, cancelled.message().unwrap_or_default());
+    let told = |kind, code: &str| Error::new(action, kind, code, cancelled.message().unwrap_or_default());
     // A conflict is never a verdict: another transaction merely touched a row at the same moment, so the other reasons may be stale too.
     if any(&["TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"]) {
         return WriteError::Busy(told(ErrorKind::Throttled, "TransactionConflict"));

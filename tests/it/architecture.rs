@@ -1,7 +1,7 @@
 //! The rules of the house, checked on every file: who may import whom, what the pure modules may not know, which doors are closed, how
 //! long files and functions may be. Each rule has a test that shows it biting.
 
-mod source;
+pub mod source;
 
 use source::{Source, functions, named_modules, says};
 

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod conformance;
 mod help;
+mod iam;
 mod history;
 mod instance;
 mod json;

@@ -1,4 +1,4 @@
-//! One file per deed: run and undo. What a deed is, is a variant of [`Step`](crate::plan::Step); what it does to an account is here.
+//! One file per deed: run and undo. What a deed is, is a variant of [`Step`]; what it does to an account is here.
 //!
 //! **To add a step**: a variant in `plan/step.rs` (with its line in `Display`), a file here named verb first, its two arms in [`run`] and
 //! [`undo`] below, its place in a plan. The sweep of tests covers it unasked. What every step keeps to:

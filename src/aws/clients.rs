@@ -153,7 +153,8 @@ impl Link {
         E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
         Sent: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     {
-        let attempt = || async { send().await.map_err(|error| Error::from_sdk(action, error)) };
+        // Boxed, because the SDK's futures are large and everything that awaits a call would be as large: without it, stacks overflow.
+        let attempt = || async { Box::pin(send()).await.map_err(|error| Error::from_sdk(action, error)) };
         self.retry.call(repeat, attempt).await
     }
 

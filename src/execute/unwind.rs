@@ -10,8 +10,8 @@ use super::{Executor, Halt};
 use crate::journal::Deed;
 use crate::lock::constants::HOLD;
 use crate::lock::{Held, Lost};
-use crate::model::{Event, Seconds};
-use crate::plan::{Stage, StageName, Step};
+use crate::model::{Event, Mark, Seconds};
+use crate::plan::{SPREAD, Stage, StageName, Step};
 use crate::steps::{self, Cx, StepError};
 
 /// Attempts to undo one step.
@@ -76,7 +76,16 @@ impl Executor<'_> {
             };
             self.record.deed(stage.name, step, deed).await.map_err(lost)?;
         }
-        if failed.is_empty() { Ok(doers.len()) } else { Err(Undone::Failed(failed)) }
+        if !failed.is_empty() {
+            return Err(Undone::Failed(failed));
+        }
+        if stage.steps.iter().any(|step| matches!(step, Step::CutOverTraffic { .. })) {
+            // Some of its nodes may still send visitors to the fleet that is about to be removed.
+            let text = format!("visitors are back; {SPREAD} until every node of the load balancer knows");
+            (self.emit)(Event::Said { mark: Mark::Note, text });
+            self.cx.clock.sleep(SPREAD.duration()).await;
+        }
+        Ok(doers.len())
     }
 }
 

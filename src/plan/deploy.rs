@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Environment, Image, OperationKind, Release, ReleaseNumber, ServiceName, Verdict, World};
+use crate::model::{Environment, Image, OperationKind, Release, ReleaseNumber, Seconds, ServiceName, Verdict, World};
 
 use super::candidate::{Candidate, spec};
 use super::draft::{Doomed, Draft};
@@ -18,6 +18,10 @@ use super::{Plan, Refusal, StageName, Step, select};
 
 /// A rule forwards to at most this many target groups (*Elastic Load Balancing API Reference v2*, ForwardActionConfig).
 pub(super) const CROWD: usize = 5;
+
+/// Every node of a load balancer has new weights after this long (nowhere documented; others wait as long). Until then some visitors
+/// still come to the fleet that has lost its weight, so it stays as it is.
+pub const SPREAD: Seconds = Seconds(60);
 
 /// What was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -130,8 +134,10 @@ pub(super) fn pins(standing: &Standing, next: ReleaseNumber) -> Vec<Step> {
     losing.filter_map(|(release, _)| pin(*release)).collect()
 }
 
-pub(super) fn watch(situation: &Situation, standings: &[&Standing], number: ReleaseNumber) -> Vec<Step> {
-    let span = situation.environment.timing.watch;
+fn watch(situation: &Situation, standings: &[&Standing], number: ReleaseNumber) -> Vec<Step> {
+    let timing = &situation.environment.timing;
+    let retires_live = timing.keep_warm == 0 && standings.iter().any(|standing| standing.live.is_some());
+    let span = if retires_live { timing.watch.max(SPREAD) } else { timing.watch };
     if span.0 == 0 {
         return Vec::new();
     }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::model::{FleetKey, OperationKind, RuleKey, ServiceName, Weights, World};
 
-use super::deploy::CROWD;
+use super::deploy::{CROWD, SPREAD};
 use super::{Plan, Stage, StageName, Step};
 
 /// A rule a plan breaks.
@@ -30,6 +30,7 @@ pub(super) const ONE_RELEASE: &str = "a cutover gives all visitors of a route to
 pub(super) const PIN_FIRST: &str = "a fleet is pinned before it loses its visitors";
 pub(super) const WAY_BACK: &str = "every step before the watch has a way back, except clearing away what nobody needs";
 pub(super) const KEEP_LIVE: &str = "a fleet with visitors is not retired, shrunk or taken out of its route";
+pub(super) const LINGER: &str = "a fleet that has just lost its visitors stays until every node of the load balancer knows";
 pub(super) const OUT_OF_ROUTE: &str = "a fleet is out of its route before it is retired";
 pub(super) const CROWDED: &str = "a rule forwards to at most five target groups";
 pub(super) const FROM_HERE: &str = "a weight write starts from the weights there are";
@@ -59,6 +60,8 @@ struct Walk<'a> {
     pinned: BTreeSet<&'a FleetKey>,
     made: BTreeSet<(&'a FleetKey, u8)>,
     launched: BTreeSet<&'a FleetKey>,
+    /// Lost their visitors, and nobody has waited since.
+    left: BTreeSet<FleetKey>,
     /// Cutover stages still to come.
     cutovers: usize,
     flaws: Vec<Flaw>,
@@ -67,8 +70,8 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(plan: &'a Plan, world: Option<&'a World>) -> Self {
         let cutovers = plan.stages.iter().filter(|stage| moves(stage)).count();
-        let (awaited, pinned, made, launched) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { plan, world, weights: BTreeMap::new(), awaited, pinned, made, launched, cutovers, flaws: Vec::new() }
+        let (awaited, pinned, made, launched, left) = Default::default();
+        Self { plan, world, weights: BTreeMap::new(), awaited, pinned, made, launched, left, cutovers, flaws: Vec::new() }
     }
 
     fn flaw(&mut self, rule: &'static str, what: impl fmt::Display) {
@@ -96,9 +99,13 @@ impl<'a> Walk<'a> {
                 if weights.0.get(release).is_some_and(|weight| *weight > 0) {
                     self.flaw(KEEP_LIVE, step);
                 }
+                if self.left.contains(&FleetKey { service: rule.service.clone(), release: *release }) {
+                    self.flaw(LINGER, step);
+                }
                 self.weights.insert(rule.clone(), weights.without(*release));
             }
             Step::ResizeFleet { fleet, size_before, size, .. } if size < size_before => self.keeps_visitors(fleet, step),
+            Step::WatchFleet { span, .. } if *span >= SPREAD => self.left.clear(),
             Step::RetireFleet { fleet, .. } => self.retire(stage, fleet, step),
             _ => {}
         }
@@ -149,6 +156,7 @@ impl<'a> Walk<'a> {
             if !gone && !self.pinned.contains(&fleet) {
                 self.flaw(PIN_FIRST, format!("{fleet} is not pinned"));
             }
+            self.left.insert(fleet);
         }
         self.weights.insert(rule.clone(), after.clone());
     }
@@ -180,6 +188,9 @@ impl<'a> Walk<'a> {
 
     fn retire(&mut self, stage: StageName, fleet: &FleetKey, step: &Step) {
         self.keeps_visitors_or_is_remade(fleet, step);
+        if self.left.contains(fleet) {
+            self.flaw(LINGER, step);
+        }
         let simulated = self.weights.iter().any(|(rule, weights)| rule.service == fleet.service && weights.0.contains_key(&fleet.release));
         let observed = self
             .world

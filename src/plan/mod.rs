@@ -16,7 +16,7 @@ mod setup;
 mod situation;
 mod step;
 
-pub use deploy::{DeployRequest, deploy};
+pub use deploy::{DeployRequest, SPREAD, deploy};
 pub use image::{BakeRequest, bake, bake_hash, builder_script, image_name};
 pub use lint::{Flaw, lint};
 pub use refusal::Refusal;

@@ -78,6 +78,16 @@ fn a_fleet_with_visitors_is_kept() {
 }
 
 #[test]
+fn a_fleet_lingers_after_its_visitors_have_left() {
+    let (mut environment, world) = world("web: r41 x3 live");
+    (environment.timing.keep_warm, environment.timing.watch) = (0, Seconds(0));
+    let mut plan = deploy(&environment, &world, &DeployRequest::default()).unwrap();
+    assert_eq!(lint(&plan, Some(&world)), []);
+    drop_steps(&mut plan, |step| matches!(step, Step::WatchFleet { .. }));
+    assert!(lint(&plan, Some(&world)).iter().all(|flaw| flaw.rule == LINGER) && !lint(&plan, Some(&world)).is_empty());
+}
+
+#[test]
 fn out_of_the_route_before_retirement() {
     assert_eq!(broken(|plan| drop_steps(plan, |step| matches!(step, Step::LeaveRoute { .. }))), [OUT_OF_ROUTE]);
 }

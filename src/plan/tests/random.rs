@@ -25,6 +25,7 @@ fn worlds() -> impl Strategy<Value = (Environment, World)> {
     (fleets(), fleets(), fleets(), unfinished, 0u32..4).prop_map(|(web, admin, worker, unfinished, keep_warm)| {
         let (mut environment, mut world) = world(&format!("web: {web}; admin: {admin}; worker: {worker}"));
         environment.timing.keep_warm = keep_warm;
+        environment.timing.watch = Seconds(u64::from(keep_warm) * 30);
         world.records.operations.extend(
             unfinished.map(|(back, release)| operation(if back { OperationKind::Rollback } else { OperationKind::Deploy }, release, None)),
         );

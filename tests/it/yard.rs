@@ -1,0 +1,343 @@
+//! A company's account in the sandbox, in virtual time, where operators run plans: setup, bakes, deploys, rollbacks, while visitors
+//! come by.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use adstage::aws::{Aws, Connection};
+use adstage::clock::Clock;
+use adstage::execute::{self, Ending, Interrupt};
+use adstage::journal::{self, Entry};
+use adstage::lock::{self, Blocked, Held, Identity, Intent};
+use adstage::model::*;
+use adstage::observe::{self, Wants};
+use adstage::plan::{self, BakeRequest, DeployRequest, Plan, Refusal, RollbackRequest};
+use adstage::sandbox::{Options, Sandbox, Visit};
+use adstage::steps::Cx;
+use tokio::sync::watch;
+
+use crate::line::Line;
+
+/// The account.
+pub struct Yard {
+    pub sandbox: Sandbox,
+    pub environment: Environment,
+    /// One for all: operations are listed in the order of their times.
+    pub clock: Clock,
+}
+
+/// One process of adstage, run by somebody.
+pub struct Operator {
+    pub aws: Aws,
+    pub clock: Clock,
+    pub line: Arc<Line>,
+    pub who: Identity,
+    pub environment: Arc<Environment>,
+    pub events: Arc<Mutex<Vec<Event>>>,
+    pub interrupt: watch::Sender<Option<Interrupt>>,
+}
+
+/// How a command went.
+#[derive(Debug)]
+pub enum Went {
+    Refused(Refusal),
+    Blocked(Blocked),
+    Ran(Box<Plan>, Ending),
+}
+
+impl Went {
+    pub fn ending(self) -> Ending {
+        match self {
+            Self::Ran(_, ending) => ending,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// It ended well.
+    pub fn well(self) -> Plan {
+        match self {
+            Self::Ran(plan, Ending { outcome: Outcome::Deployed, failure: None, .. }) => *plan,
+            other => panic!("{other:#?}"),
+        }
+    }
+}
+
+fn service(name: &str, port: Option<u16>, paths: &str, instances: u32) -> Service {
+    Service {
+        name: name.parse().unwrap(),
+        repository: "storefront".parse().unwrap(),
+        run: format!("bin/{name}"),
+        port,
+        health_path: "/up".into(),
+        variables: BTreeMap::new(),
+        route: port.map(|port| Route { priority: port - 7_990, hosts: Vec::new(), paths: vec![paths.into()] }),
+        instance_type: "m7i.large".into(),
+        instances,
+        max_instances: instances * 2,
+    }
+}
+
+/// Two web services and a worker.
+pub fn environment() -> Environment {
+    let subnets: Vec<String> = ["a", "b"].map(|zone| format!("subnet-0000000000000000{zone}")).into();
+    let security_groups = vec!["sg-00000000000000001".to_string()];
+    Environment {
+        app: "shop".parse().unwrap(),
+        name: "production".parse().unwrap(),
+        account: "444455556666".into(),
+        region: "eu-central-1".into(),
+        profile: None,
+        state_table: "adstage".into(),
+        confirm: Confirm::None,
+        subnets: subnets.clone(),
+        security_groups: security_groups.clone(),
+        instance_profile: None,
+        load_balancer: LoadBalancer {
+            name: "shop-production".into(),
+            scheme: Scheme::InternetFacing,
+            subnets,
+            security_groups,
+            listener: Listener { port: 80, certificate: None },
+        },
+        services: vec![service("admin", Some(8002), "/admin/*", 1), service("web", Some(8003), "/*", 2), service("worker", None, "", 1)],
+        timing: DeployTiming {
+            health: HealthCheck { interval: Seconds(5), timeout: Seconds(2), healthy_count: 2, unhealthy_count: 2 },
+            healthy_within: Seconds(300),
+            stable_for: Seconds(10),
+            watch: Seconds(60),
+            drain: Seconds(20),
+            keep_warm: 1,
+        },
+    }
+}
+
+impl Yard {
+    /// Set up, with an image proved.
+    pub async fn ready() -> Self {
+        let yard = Self { sandbox: Sandbox::in_process(Options::default()), environment: environment(), clock: Clock::for_tests() };
+        let builder = yard.operator("builder").await;
+        builder.aws.dynamodb.create_table(&yard.environment.state_table).await.unwrap();
+        builder.setup().await.well();
+        builder.bake("1").await.well();
+        yard
+    }
+
+    pub async fn operator(&self, name: &str) -> Operator {
+        let (clock, line) = (self.clock.clone(), Arc::new(Line::default()));
+        let connection = Connection {
+            region: self.environment.region.clone(),
+            profile: None,
+            endpoint: Some("http://sandbox.invalid".into()),
+            account_keys: Some(self.environment.account.clone()),
+            http: Some(line.through(self.sandbox.http_client())),
+            clock: clock.clone(),
+            seed: 1,
+        };
+        let who = Identity {
+            owner: format!("01{}", name.to_uppercase()),
+            who: name.into(),
+            host: format!("{name}-laptop"),
+            via: "laptop".into(),
+            arn: format!("arn:aws:sts::444455556666:assumed-role/deploy/{name}"),
+            cli: "0.1.0".into(),
+        };
+        let (aws, environment) = (Aws::connect(connection).await, Arc::new(self.environment.clone()));
+        Operator { aws, clock, line, who, environment, events: Arc::default(), interrupt: watch::channel(None).0 }
+    }
+
+    /// What a visitor of a path gets: the status, and the target group that answered.
+    pub async fn visit(&self, path: &str) -> (u16, String) {
+        let (account, region) = (&self.environment.account, &self.environment.region);
+        let visit = Visit { account, region, load_balancer: "shop-production", host: "shop.example", path, headers: &[] };
+        let visited = self.sandbox.visit(&visit).await.expect("a listener");
+        (visited.status, visited.target_group.unwrap_or_default())
+    }
+
+    /// Visits until told otherwise; every answer that is not 200, and who answered in what order.
+    pub fn visitors(&self) -> Visitors {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (sandbox, environment, clock) = (self.sandbox.clone(), self.environment.clone(), self.clock.clone());
+        let (yard, into) = (Self { sandbox, environment, clock }, seen.clone());
+        let task = tokio::spawn(async move {
+            loop {
+                for path in ["/", "/admin/x"] {
+                    let (status, group) = yard.visit(path).await;
+                    let mut seen = into.lock().unwrap();
+                    seen.count += 1;
+                    if status != 200 {
+                        seen.failed.push(format!("{path}: {status} from {group:?}"));
+                    }
+                    if path == "/" && seen.groups.last() != Some(&group) {
+                        seen.groups.push(group);
+                    }
+                }
+                yard.clock.sleep(Duration::from_millis(500)).await;
+            }
+        });
+        Visitors { seen, task }
+    }
+}
+
+/// What visitors saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub count: usize,
+    pub failed: Vec<String>,
+    /// Target groups that answered `/`, each time another one did.
+    pub groups: Vec<String>,
+}
+
+/// Steady visitors.
+pub struct Visitors {
+    seen: Arc<Mutex<Seen>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Visitors {
+    pub async fn gone(self) -> Seen {
+        self.task.abort();
+        std::mem::take(&mut self.seen.lock().unwrap())
+    }
+}
+
+impl Operator {
+    pub async fn world(&self) -> World {
+        observe::world(&self.aws, &self.environment, &self.scope(), Wants { images: true }).await.unwrap()
+    }
+
+    pub async fn setup(&self) -> Went {
+        let plan = plan::setup(&self.environment, &self.world().await);
+        self.carry_out(plan, &self.scope(), false).await
+    }
+
+    pub async fn bake(&self, commit: &str) -> Went {
+        let repository = Repository { source: Source::Path("/src".into()), reference: "main".into(), build: None };
+        let name: RepositoryName = "storefront".parse().unwrap();
+        let builder = Builder {
+            base: "ami-00000000000000001".into(),
+            instance_type: "m7i.large".into(),
+            setup: None,
+            time_limit: Seconds(3_600),
+            environment: self.environment.name.clone(),
+            repositories: BTreeMap::from([(name.clone(), repository)]),
+        };
+        let commits = BTreeMap::from([(name, commit.repeat(40))]);
+        let (app, images) = (&self.environment.app, self.world().await.images);
+        let scope = Scope::bake(&self.environment.state_table, app, &plan::bake_hash(app, &builder, &commits));
+        let request = BakeRequest { app, builder: &builder, environment: &self.environment, commits: &commits, images: &images };
+        self.carry_out(plan::bake(request), &scope, false).await
+    }
+
+    pub async fn deploy(&self) -> Went {
+        self.deploy_as(&DeployRequest::default()).await
+    }
+
+    pub async fn deploy_as(&self, request: &DeployRequest) -> Went {
+        let world = self.world().await;
+        self.carry_out(self.linted(plan::deploy(&self.environment, &world, request), &world), &self.scope(), true).await
+    }
+
+    pub async fn rollback(&self) -> Went {
+        let world = self.world().await;
+        let plan = plan::rollback(&self.environment, &world, &RollbackRequest::default());
+        self.carry_out(self.linted(plan, &world), &self.scope(), true).await
+    }
+
+    fn linted(&self, plan: Result<Plan, Refusal>, world: &World) -> Result<Plan, Refusal> {
+        plan.inspect(|plan| assert_eq!(plan::lint(plan, Some(world)), []))
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::environment(&self.environment.state_table, &self.environment.app, &self.environment.name)
+    }
+
+    async fn carry_out(&self, plan: Result<Plan, Refusal>, scope: &Scope, settles: bool) -> Went {
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(refusal) => return Went::Refused(refusal),
+        };
+        let operation =
+            OperationId(ulid::Ulid::from_parts(self.clock.wall().as_millisecond().cast_unsigned(), fastrand::u128(..)).to_string());
+        let held = match self.take(&plan, &operation, scope, settles).await {
+            Ok(held) => held,
+            Err(blocked) => return Went::Blocked(blocked),
+        };
+        let events = self.events.clone();
+        let cx = Cx {
+            aws: self.aws.clone(),
+            clock: self.clock.clone(),
+            environment: self.environment.clone(),
+            operation,
+            owner: self.who.who.clone(),
+            progress: Arc::new(|_| ()),
+        };
+        let emit: execute::Emit = Arc::new(move |event| events.lock().unwrap().push(event));
+        let ending = execute::run(&plan, cx, &held, &emit, self.interrupt.subscribe()).await;
+        Went::Ran(Box::new(plan), ending)
+    }
+
+    async fn take(&self, plan: &Plan, operation: &OperationId, scope: &Scope, settles: bool) -> Result<Held, Blocked> {
+        let record = OperationRecord {
+            id: operation.clone(),
+            kind: plan.kind,
+            release: plan.release.as_ref().map(|release| release.number),
+            previous: plan.previous,
+            by: self.who.who.clone(),
+            at: self.clock.wall().to_string(),
+            ended_at: None,
+            ended: None,
+            stage: String::new(),
+            reason: None,
+        };
+        let intent = Intent {
+            operation: operation.clone(),
+            doing: "at work".into(),
+            record: journal::operation_body(&record, "adstage", "0.1.0", Some(plan)).unwrap(),
+            began: Entry::Began { text: "began".into() }.item(),
+            writes: Vec::new(),
+            settles,
+            passes_freeze: false,
+        };
+        let wait = lock::Wait { timeout: Duration::from_secs(90), tell: &|_, _| () };
+        lock::acquire_within(&self.aws.dynamodb, &self.clock, scope.clone(), self.who.clone(), intent, wait).await
+    }
+
+    /// Lines an operator saw, in order.
+    pub fn saw(&self) -> Vec<String> {
+        let line = |event: &Event| match event {
+            Event::StageStarted { stage, .. } => Some(format!("{stage} …")),
+            Event::StageFinished { stage, .. } => Some(format!("{stage} ok")),
+            Event::StageFailed { stage, text, .. } => Some(format!("{stage} failed: {text}")),
+            Event::UnwindStarted { .. } => Some("unwind …".to_string()),
+            Event::UnwindFinished { .. } => Some("unwind ok".to_string()),
+            _ => None,
+        };
+        self.events.lock().unwrap().iter().filter_map(line).collect()
+    }
+}
+
+/// What the load balancer and the groups show, in one line.
+pub fn shown(environment: &Environment, world: &World) -> String {
+    let mut parts = Vec::new();
+    for service in &environment.services {
+        let key = service.route.as_ref().map(|route| RuleKey { service: service.name.clone(), priority: route.priority });
+        let weights = key.and_then(|key| world.weights(&key)).unwrap_or_default();
+        let fleets = world.fleets.iter().filter(|fleet| fleet.key.service == service.name);
+        let fleet = |fleet: &Fleet| {
+            let weight = weights.0.get(&fleet.key.release).map(|weight| format!(" at {weight}")).unwrap_or_default();
+            format!("{} x{}{weight}", fleet.key.release, fleet.desired())
+        };
+        parts.push(format!("{}: {}", service.name, fleets.map(fleet).collect::<Vec<_>>().join(", ")));
+    }
+    let head = world.records.head.as_ref();
+    let serving =
+        head.map(|head| head.serving.iter().map(|(service, release)| format!("{service} {release}")).collect::<Vec<_>>().join(" "));
+    let verdict = |record: &ReleaseRecord| match record.verdict {
+        Verdict::Untried => format!("{} untried", record.release.number),
+        Verdict::Good => format!("{} good", record.release.number),
+        Verdict::Bad { .. } => format!("{} bad", record.release.number),
+    };
+    let verdicts: Vec<_> = world.records.releases.iter().rev().map(verdict).collect();
+    format!("{}; head: {}; {}", parts.join("; "), serving.unwrap_or_default(), verdicts.join(", "))
+}

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::Global;
 use crate::aws::{Aws, Caller, Connection, Error, ErrorKind};
+use crate::clock::Clock;
 use crate::failure::{End, Failure};
 use crate::lock::Identity;
 use crate::model::Environment;
@@ -20,8 +21,6 @@ pub struct Access {
     pub aws: Aws,
     /// Who we are there.
     pub caller: Caller,
-    /// Command-line words that lead here again: empty, or ` --sandbox`.
-    pub flags: &'static str,
 }
 
 /// The part of the sandbox's state file that leads to it.
@@ -53,8 +52,7 @@ impl Global {
         if caller.account != environment.account {
             return Err(wrong_account(&caller, environment, profile.as_deref()));
         }
-        let flags = if self.options.sandbox { " --sandbox" } else { "" };
-        Ok(Access { environment: Arc::new(environment.clone()), aws, caller, flags })
+        Ok(Access { environment: Arc::new(environment.clone()), aws, caller })
     }
 
     /// `--profile`, then the variables, then the environment's own, which credentials given to this very process overrule.
@@ -80,7 +78,7 @@ impl Global {
             (None, false) => "laptop".into(),
         };
         Identity {
-            owner: ulid::Ulid::from_parts(self.clock.wall().as_millisecond().max(0).cast_unsigned(), fastrand::u128(..)).to_string(),
+            owner: new_id(&self.clock),
             who: self.who(caller),
             host: host(),
             via,
@@ -97,6 +95,11 @@ impl Global {
             _ => session.to_string(),
         }
     }
+}
+
+/// A new ULID.
+pub fn new_id(clock: &Clock) -> String {
+    ulid::Ulid::from_parts(clock.wall().as_millisecond().max(0).cast_unsigned(), fastrand::u128(..)).to_string()
 }
 
 fn no_sandbox() -> Failure {

@@ -14,11 +14,11 @@ use crate::report::ago;
 
 /// The failure that says so. `command` is what was typed, without `--lock-timeout`.
 pub async fn failure(blocked: Blocked, access: &Access, scope: &Scope, what: &str, command: &str, now: Timestamp) -> Failure {
-    let (environment, flags) = (&access.environment, access.flags);
+    let environment = &access.environment;
     match blocked {
-        Blocked::Held(lock, quiet) => held(&lock, quiet, what, now)
-            .next(format!("{command} --lock-timeout 15m"))
-            .next(format!("adstage{flags} status {}", environment.name)),
+        Blocked::Held(lock, quiet) => {
+            held(&lock, quiet, what, now).next(format!("{command} --lock-timeout 15m")).next(format!("adstage status {}", environment.name))
+        }
         Blocked::Frozen(freeze) => frozen(&freeze, what),
         Blocked::Unfinished(id) => {
             let record = journal::operation(&access.aws.dynamodb, scope, &id).await;
@@ -28,9 +28,7 @@ pub async fn failure(blocked: Blocked, access: &Access, scope: &Scope, what: &st
             let (record, doing) = (&operation.record, super::history::doing(&operation.record));
             let failure = Failure::new(End::Locked, format!("{what}: {}'s {doing} stopped without finishing", record.by));
             let failure = failure.because(format!("it began {} and was last seen at: {}", ago(&record.at, now), record.stage));
-            failure
-                .next(format!("adstage{flags} rollback {}", environment.name))
-                .next(format!("adstage{flags} status {}", environment.name))
+            failure.next(format!("adstage rollback {}", environment.name)).next(format!("adstage status {}", environment.name))
         }
         Blocked::Rewound { lock, recorded } => {
             let failure = Failure::new(End::Stranded, format!("{what}: the lock was set back"));

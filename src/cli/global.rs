@@ -115,6 +115,24 @@ impl Global {
         })
     }
 
+    /// A command as it must be typed to reach the same account again: with `--sandbox` if we are in it.
+    pub fn typed(&self, command: &str) -> String {
+        let local = ["adstage sandbox", "adstage help", "adstage --sandbox"].iter().any(|start| command.starts_with(start));
+        match command.strip_prefix("adstage ") {
+            Some(rest) if self.options.sandbox && !local => format!("adstage --sandbox {rest}"),
+            _ => command.to_string(),
+        }
+    }
+
+    /// Prints how the command ended badly. That a plan has changes is no bad ending: the plan was the answer.
+    pub fn failed(&self, mut failure: Failure) -> ExitCode {
+        if failure.end != End::Changes {
+            failure.next.iter_mut().for_each(|command| *command = self.typed(command));
+            self.report.failure(&failure);
+        }
+        ExitCode::from(failure.end.code())
+    }
+
     /// The environment of this name.
     pub fn environment(&self, name: &str) -> Result<Arc<Environment>, Failure> {
         self.config()?.environment(name).cloned().map(Arc::new)

@@ -45,7 +45,7 @@ fn list(journal: &Journal, access: &Access, global: &Global) -> Result<(), Failu
     if table.is_empty() {
         return global.report.result(&value, || format!("{name} has no history yet"));
     }
-    global.report.result_table(&value, &table, &dim(&format!("more: adstage{} history {name} rN\n", access.flags)))
+    global.report.result_table(&value, &table, &dim(&format!("more: {} rN\n", global.typed(&format!("adstage history {name}")))))
 }
 
 fn row(operation: &OperationRecord, now: Timestamp) -> [String; 6] {
@@ -86,7 +86,7 @@ async fn show(number: ReleaseNumber, journal: &Journal, scope: &Scope, access: &
     };
     let record = record.ok_or_else(|| {
         let failure = Failure::new(End::Usage, format!("{} has no {number}", environment.name));
-        failure.next(format!("adstage{} history {}", access.flags, environment.name))
+        failure.next(format!("adstage history {}", environment.name))
     })?;
     let mut operations = Vec::new();
     for operation in journal.operations.iter().filter(|operation| operation.release == Some(number)) {

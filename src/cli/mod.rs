@@ -14,13 +14,19 @@ mod completions;
 mod config;
 mod confirm;
 mod demo;
+mod deploy;
 pub mod environment;
 pub mod global;
 mod help;
 mod history;
+mod image;
+mod interrupt;
 mod man;
+mod operate;
 mod refs;
+mod rollback;
 mod sandbox;
+mod setup;
 mod shop;
 mod status;
 
@@ -39,6 +45,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Setup(setup::Args),
+    Image(image::Args),
+    Deploy(deploy::Args),
+    Rollback(rollback::Args),
     Status(status::Args),
     History(history::Args),
     Config(config::Args),
@@ -52,6 +62,10 @@ enum Command {
 impl Command {
     async fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
+            Self::Setup(args) => setup::run(args, global).await,
+            Self::Image(args) => image::run(args, global).await,
+            Self::Deploy(args) => deploy::run(args, global).await,
+            Self::Rollback(args) => rollback::run(args, global).await,
             Self::Status(args) => status::run(args, global).await,
             Self::History(args) => history::run(args, global).await,
             Self::Config(args) => config::run(args, global).await,
@@ -92,10 +106,7 @@ pub fn main() -> ExitCode {
     global.report.close();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            global.report.failure(&failure);
-            ExitCode::from(failure.end.code())
-        }
+        Err(failure) => global.failed(failure),
     }
 }
 

@@ -45,10 +45,11 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
 async fn look(name: &str, global: &Global) -> Result<Status, Failure> {
     let environment = global.environment(name)?;
     let access = global.connect(&environment).await?;
-    let Access { environment, aws, flags, .. } = &access;
+    let Access { environment, aws, .. } = &access;
     let scope = Scope::environment(&environment.state_table, &environment.app, &environment.name);
     let world = observe::world(aws, environment, &scope, Wants::default()).await.map_err(|error| refused(error, environment))?;
-    Ok(Status::of(environment, &world, global.clock.wall(), flags))
+    let more = global.typed(&format!("adstage history {}", environment.name));
+    Ok(Status::of(environment, &world, global.clock.wall(), more))
 }
 
 /// An environment at this moment, for programs as it stands here. Fields are only ever added.
@@ -70,7 +71,7 @@ struct Status {
     #[serde(skip)]
     releases: Vec<[String; 6]>,
     #[serde(skip)]
-    flags: &'static str,
+    more: String,
 }
 
 /// One fleet.
@@ -96,7 +97,7 @@ struct LockStatus {
 }
 
 impl Status {
-    fn of(environment: &Environment, world: &World, now: Timestamp, flags: &'static str) -> Self {
+    fn of(environment: &Environment, world: &World, now: Timestamp, more: String) -> Self {
         let serving = serving(environment, world);
         let services: Vec<_> = world.fleets.iter().map(|fleet| fleet_status(environment, world, fleet)).collect();
         let live = serving.0.iter().max_by_key(|(_, share)| **share).map(|(release, _)| *release);
@@ -119,7 +120,7 @@ impl Status {
             operation,
             drift: drift(environment, world),
             releases: Vec::new(),
-            flags,
+            more,
         };
         status.releases = status.release_rows(world, now);
         status
@@ -173,7 +174,7 @@ impl Status {
             self.releases.iter().for_each(|row| table.row(row.clone()));
             text += &table.columns(100);
         }
-        text += &dim(&format!("more: adstage{} history {}\n", self.flags, self.environment));
+        text += &dim(&format!("more: {}\n", self.more));
         text
     }
 }

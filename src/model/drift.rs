@@ -16,6 +16,16 @@ pub fn serving(environment: &Environment, world: &World) -> Serving {
     Serving(sums.into_iter().map(|(release, sum)| (release, sum.div_ceil(routes).min(100))).collect())
 }
 
+impl Serving {
+    /// The one release every visitor gets, if there is exactly one.
+    pub fn sole(&self) -> Option<ReleaseNumber> {
+        match self.0.iter().next() {
+            Some((release, _)) if self.0.len() == 1 => Some(*release),
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Serving {
     /// `r42 100 %`, `r42 50 % · r41 50 %`, `nothing yet`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

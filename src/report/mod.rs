@@ -187,6 +187,11 @@ impl Report {
         self.state().attached.extend(fields);
     }
 
+    /// The fields attached so far.
+    pub fn attached(&self) -> Map<String, Value> {
+        self.state().attached.clone()
+    }
+
     /// Prints how the command ended badly: for people on stderr, with `--output json` as one object on stdout.
     pub fn failure(&self, failure: &Failure) {
         self.close();

@@ -58,7 +58,7 @@ fn world() -> World {
 #[test]
 fn the_weights_tell_what_is_live_and_the_disagreement_is_said() {
     let now = "2026-11-22T12:00:00Z".parse().unwrap();
-    let status = Status::of(&environment(), &world(), now, "");
+    let status = Status::of(&environment(), &world(), now, "adstage history staging".into());
     insta::assert_snapshot!(anstream::adapter::strip_str(&status.text(now)), @r"
     staging  r41 100 %
     address     http://shop-staging.example.com

@@ -1,0 +1,82 @@
+//! `adstage deploy`: an image becomes a release, verified before any visitor reaches it.
+
+use super::Global;
+use super::operate::{Done, Look, Preview, Work, operate};
+use crate::failure::Failure;
+use crate::model::{Scope, Seconds, ServiceName};
+use crate::plan::{self, DeployRequest};
+use crate::report::bold;
+
+/// Make an image live: new fleets, verified before any visitor reaches them, then all visitors at once
+///
+///   adstage deploy staging
+///   adstage deploy production --plan
+///   adstage deploy production --image shop-3f9c2d1a0b44
+///   adstage deploy production --confirm production --lock-timeout 15m      in CI
+///
+/// If anything fails before visitors move, everything begun is undone. The release that served keeps running
+/// without visitors, so that `adstage rollback` is instant.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// The environment
+    environment: String,
+    /// The image, by name or id [default: the newest that is proved]
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// Only this service; may be given again
+    #[arg(long = "service", value_name = "NAME")]
+    services: Vec<ServiceName>,
+    /// Also if it is live already, or marked bad
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    preview: Preview,
+}
+
+pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
+    let environment = global.environment(&args.environment)?;
+    let access = global.connect(&environment).await?;
+    let mut command = format!("adstage deploy {}", environment.name);
+    args.image.iter().for_each(|image| command += &format!(" --image {image}"));
+    args.services.iter().for_each(|service| command += &format!(" --service {service}"));
+    if args.force {
+        command += " --force";
+    }
+    let request = DeployRequest { image: args.image, services: args.services, force: args.force };
+    let work = Work {
+        verb: "deploy",
+        subject: environment.name.to_string(),
+        command,
+        scope: Scope::environment(&environment.state_table, &environment.app, &environment.name),
+        look: Look::Environment { images: true },
+        plan: &|world| plan::deploy(&environment, world, &request),
+        confirm: environment.confirm,
+        default: false,
+        passes_freeze: false,
+        preview: args.preview,
+    };
+    let done = operate(&work, &access, global).await?;
+    if args.preview.plan {
+        return Ok(());
+    }
+    let text = text(&done, &work.subject, global);
+    done.say(global, text)
+}
+
+fn text(done: &Done, environment: &str, global: &Global) -> String {
+    let Some(release) = done.plan.release.as_ref().map(|release| release.number).filter(|_| !done.plan.stages.is_empty()) else {
+        return format!("Nothing to do. {environment} serves {}.", done.serving);
+    };
+    let took = Seconds::from(global.report.elapsed());
+    let mut text = match done.serving.sole() {
+        Some(sole) if sole == release => {
+            format!("{} {took} in all\n", bold(&format!("Deployed. {release} serves 100 % of {environment}.")))
+        }
+        _ => format!("{} {took} in all\n", bold(&format!("Deployed {release}. {environment} serves {}.", done.serving))),
+    };
+    if let Some(previous) = done.plan.previous {
+        text += &format!("  undo  {}    ({previous} is warm)\n", global.typed(&format!("adstage rollback {environment}")));
+    }
+    text
+}

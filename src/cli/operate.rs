@@ -1,0 +1,333 @@
+//! What every command that changes something does, in this order: look, plan, show, confirm, lock, look and plan again, run, look, say
+//! what serves. Only what is planned differs.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Global;
+use super::access::{Access, new_id, refused};
+use super::confirm::Question;
+use super::{blocked, interrupt};
+use crate::aws::Error;
+use crate::execute;
+use crate::failure::{End, Failure};
+use crate::journal::{self, Entry};
+use crate::lock::{self, Held, Intent, Release, Wait};
+use crate::model::{
+    Confirm, Event, LockRecord, Mark, OperationId, OperationKind, OperationRecord, Outcome, Records, Scope, Serving, World, serving,
+};
+use crate::observe::{self, Wants};
+use crate::plan::{self, Plan, Refusal};
+use crate::steps::Cx;
+
+/// What is to be done.
+pub struct Work<'w> {
+    /// `deploy`.
+    pub verb: &'static str,
+    /// What it is done to, for messages: the environment, or the image.
+    pub subject: String,
+    /// The command as it would be typed again, without answers: `adstage deploy production`.
+    pub command: String,
+    /// Whose lock and journal.
+    pub scope: Scope,
+    /// What to look at.
+    pub look: Look,
+    /// Decides.
+    pub plan: &'w (dyn Fn(&World) -> Result<Plan, Refusal> + Sync),
+    /// What the operator must answer.
+    pub confirm: Confirm,
+    /// What Enter alone answers.
+    pub default: bool,
+    /// A person's freeze does not stop it.
+    pub passes_freeze: bool,
+    /// Only show the plan.
+    pub preview: Preview,
+}
+
+/// What has to be known to plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// The environment.
+    Environment {
+        /// And the app's images.
+        images: bool,
+    },
+    /// The app's images only.
+    Images,
+}
+
+/// `--plan`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+pub struct Preview {
+    /// Print what would be done and end
+    #[arg(long)]
+    pub plan: bool,
+    /// With --plan: end with 10 if there is something to do
+    #[arg(long, requires = "plan")]
+    pub exit_code: bool,
+}
+
+/// How it ended, for the last line and for programs.
+pub struct Done {
+    /// What was planned.
+    pub plan: Plan,
+    /// What visitors get now.
+    pub serving: Serving,
+}
+
+/// Does it. What comes back was done without trouble, or needed nothing.
+pub async fn operate(work: &Work<'_>, access: &Access, global: &Global) -> Result<Done, Failure> {
+    let operator = Operator { work, access, global };
+    global.report.emit(&operator.hello());
+    let world = operator.look().await?;
+    let before = serving(&access.environment, &world);
+    let plan = operator.planned(&world).map_err(|failure| operator.ended(Outcome::Refused, None, &before, failure))?;
+    let lines = plan::render(&plan);
+    if work.preview.plan {
+        return operator.preview(&plan, &lines);
+    }
+    global.report.emit(&Event::Plan { lines });
+    if plan.stages.is_empty() {
+        operator.result(Outcome::Deployed, Some(&plan), &before, End::Done);
+        return Ok(Done { plan, serving: before });
+    }
+    let doing = operator.doing(&plan);
+    let question = Question { doing: &doing, command: &work.command, level: work.confirm, default: work.default };
+    let confirmed = global.confirm(&access.environment, &question);
+    confirmed.map_err(|failure| operator.ended(Outcome::Refused, Some(&plan), &before, failure))?;
+    let (held, operation) = operator.lock(&plan, &before).await?;
+    operator.plan_again(&plan, &held, &operation, &before).await?;
+    operator.run(plan, &held, operation).await
+}
+
+struct Operator<'o> {
+    work: &'o Work<'o>,
+    access: &'o Access,
+    global: &'o Global,
+}
+
+impl Operator<'_> {
+    fn hello(&self) -> Event {
+        let environment = &self.access.environment;
+        Event::Hello {
+            tool: env!("CARGO_PKG_VERSION").into(),
+            command: self.work.verb.into(),
+            app: environment.app.to_string(),
+            environment: Some(environment.name.to_string()),
+            account: environment.account.clone(),
+            region: environment.region.clone(),
+            caller: self.global.who(&self.access.caller),
+        }
+    }
+
+    async fn look(&self) -> Result<World, Failure> {
+        let (aws, environment) = (&self.access.aws, &self.access.environment);
+        let world = match self.work.look {
+            Look::Environment { images } => observe::world(aws, environment, &self.work.scope, Wants { images }).await,
+            Look::Images => observe::images(aws, environment).await.map(only_images),
+        };
+        world.map_err(|error: Error| refused(error, environment))
+    }
+
+    /// The plan, sound, or why there is none.
+    fn planned(&self, world: &World) -> Result<Plan, Failure> {
+        let refused =
+            |refusal: Refusal| Failure { because: refusal.because, next: refusal.next, ..Failure::new(End::Refused, refusal.what) };
+        let plan = (self.work.plan)(world).map_err(refused)?;
+        let flaws = plan::lint(&plan, Some(world).filter(|_| self.work.look != Look::Images));
+        if flaws.is_empty() {
+            return Ok(plan);
+        }
+        let what = format!("the plan to {} breaks adstage's own rules: this is a bug, and nothing was begun", self.doing(&plan));
+        Err(flaws.iter().fold(Failure::new(End::Unexpected, what), Failure::because))
+    }
+
+    fn preview(&self, plan: &Plan, lines: &[String]) -> Result<Done, Failure> {
+        let changes = !plan.stages.is_empty();
+        let value = json!({ "changes": changes, "lines": lines, "plan": plan });
+        self.global.report.result(&value, || lines.join("\n"))?;
+        if changes && self.work.preview.exit_code {
+            return Err(Failure::new(End::Changes, "there are changes"));
+        }
+        Ok(Done { plan: plan.clone(), serving: Serving::default() })
+    }
+
+    /// `deploy r42`.
+    fn doing(&self, plan: &Plan) -> String {
+        match (plan.kind, plan.release.as_ref().map(|release| release.number)) {
+            (OperationKind::Deploy, Some(release)) => format!("deploy {release} to {}", self.work.subject),
+            (OperationKind::Rollback, Some(release)) => format!("roll {} back to {release}", self.work.subject),
+            _ => format!("{} {}", self.work.verb, self.work.subject),
+        }
+    }
+
+    /// What the blocked are shown: `deploying r42`.
+    fn shown(&self, plan: &Plan) -> String {
+        let release = plan.release.as_ref().map(|release| format!(" {}", release.number)).unwrap_or_default();
+        match plan.kind {
+            OperationKind::Deploy => format!("deploying{release}"),
+            OperationKind::Rollback => format!("rolling back to{release}"),
+            OperationKind::Setup => "setting up".into(),
+            OperationKind::Bake => format!("baking {}", self.work.subject),
+        }
+    }
+
+    fn intent(&self, plan: &Plan, operation: &OperationId, who: &lock::Identity) -> Result<Intent, Failure> {
+        let record = OperationRecord {
+            id: operation.clone(),
+            kind: plan.kind,
+            release: plan.release.as_ref().map(|release| release.number),
+            previous: plan.previous,
+            by: who.who.clone(),
+            at: self.global.clock.wall().to_string(),
+            ended_at: None,
+            ended: None,
+            stage: "lock".into(),
+            reason: None,
+        };
+        let body = journal::operation_body(&record, &self.work.command, &who.cli, Some(plan));
+        let record = body.map_err(|malformed| Failure::new(End::Unexpected, "the plan cannot be written down").because(malformed))?;
+        let began = Entry::Began { text: format!("{}, on {} ({})", self.doing(plan), who.host, who.via) }.item();
+        let passes_freeze = self.work.passes_freeze;
+        Ok(Intent {
+            operation: operation.clone(),
+            doing: self.shown(plan),
+            record,
+            began,
+            writes: Vec::new(),
+            settles: true,
+            passes_freeze,
+        })
+    }
+
+    async fn lock(&self, plan: &Plan, before: &Serving) -> Result<(Held, OperationId), Failure> {
+        let Global { clock, report, options, .. } = self.global;
+        let who = self.global.identity(&self.access.caller);
+        let operation = OperationId(new_id(clock));
+        let intent = self.intent(plan, &operation, &who)?;
+        let tell = |record: &LockRecord, quiet: Duration| report.say(blocked::waiting(record, quiet));
+        let wait = Wait { timeout: options.lock_timeout.unwrap_or_default(), tell: &tell };
+        let scope = self.work.scope.clone();
+        match lock::acquire_within(&self.access.aws.dynamodb, clock, scope, who, intent, wait).await {
+            Ok(held) => Ok((held, operation)),
+            Err(blocked) => {
+                let (work, now) = (self.work, clock.wall());
+                let failure = blocked::failure(blocked, self.access, &work.scope, &work.subject, &work.command, now).await;
+                let outcome = if failure.end == End::Locked { Outcome::Locked } else { Outcome::Refused };
+                Err(self.ended(outcome, Some(plan), before, failure))
+            }
+        }
+    }
+
+    /// What was true before the lock may not be now.
+    async fn plan_again(&self, plan: &Plan, held: &Held, operation: &OperationId, before: &Serving) -> Result<(), Failure> {
+        let again = match self.look().await {
+            Ok(mut world) => {
+                // Ours is no unfinished one.
+                world.records.operations.retain(|record| record.id != *operation);
+                self.planned(&world)
+            }
+            Err(failure) => Err(failure),
+        };
+        let failure = match again {
+            Ok(again) if again == *plan => return Ok(()),
+            Ok(again) => self.difference(plan, &again),
+            Err(failure) => failure,
+        };
+        self.give_back(held, &failure.what).await;
+        Err(self.ended(Outcome::Refused, Some(plan), before, failure))
+    }
+
+    fn difference(&self, plan: &Plan, again: &Plan) -> Failure {
+        let (old, new) = (plan::render(plan), plan::render(again));
+        let what = format!("{} changed while you looked at the plan; nothing was begun", self.work.subject);
+        let mut failure = Failure::new(End::Refused, what).because("the plan would be another one now");
+        failure.evidence.extend(old.iter().filter(|line| !new.contains(line)).map(|line| format!("- {line}")));
+        failure.evidence.extend(new.iter().filter(|line| !old.contains(line)).map(|line| format!("+ {line}")));
+        failure.next(self.work.command.clone())
+    }
+
+    /// Ends our own operation as refused. One that was taken over with the lock stays open.
+    async fn give_back(&self, held: &Held, reason: &str) {
+        let mut release = Release::default();
+        if held.unfinished().is_none() {
+            let at = self.global.clock.wall().to_string();
+            release.events = vec![Entry::Ended { outcome: Outcome::Refused, reason: Some(reason.to_string()) }.item()];
+            release.ended = Some(journal::ended(Outcome::Refused, Some(reason), &at));
+        }
+        if let Err(lost) = held.release(release).await {
+            let text = format!("the lock was not given back ({lost}); it lapses by itself");
+            self.global.report.emit(&Event::Said { mark: Mark::Warning, text });
+        }
+    }
+
+    async fn run(&self, plan: Plan, held: &Held, operation: OperationId) -> Result<Done, Failure> {
+        let environment = &self.access.environment;
+        let cx = Cx {
+            aws: self.access.aws.clone(),
+            clock: self.global.clock.clone(),
+            environment: environment.clone(),
+            operation,
+            owner: self.global.who(&self.access.caller),
+            progress: std::sync::Arc::new(|_| ()),
+        };
+        let interrupts = interrupt::listen(&self.global.report);
+        let ending = execute::run(&plan, cx, held, &self.global.report.emitter(), interrupts).await;
+        let now = self.now_serving().await;
+        match ending.failure {
+            Some(failure) => Err(self.ended(ending.outcome, Some(&plan), &now, failure)),
+            None => {
+                self.result(ending.outcome, Some(&plan), &now, End::Done);
+                Ok(Done { plan, serving: now })
+            }
+        }
+    }
+
+    /// Another look: the last line must be true even if everything else went wrong.
+    async fn now_serving(&self) -> Serving {
+        match self.work.look {
+            Look::Images => Serving::default(),
+            Look::Environment { .. } => {
+                let (aws, environment) = (&self.access.aws, &self.access.environment);
+                let world = observe::world(aws, environment, &self.work.scope, Wants::default()).await;
+                world.map(|world| serving(environment, &world)).unwrap_or_default()
+            }
+        }
+    }
+
+    /// The failure with what serves now; programs get the outcome with it.
+    fn ended(&self, outcome: Outcome, plan: Option<&Plan>, now: &Serving, failure: Failure) -> Failure {
+        self.result(outcome, plan, now, failure.end);
+        match self.work.look {
+            Look::Environment { .. } if failure.serving.is_none() => failure.serving(now),
+            _ => failure,
+        }
+    }
+
+    /// The last event, and the fields of the outcome for the JSON of a failure or of a success.
+    fn result(&self, outcome: Outcome, plan: Option<&Plan>, now: &Serving, end: End) {
+        let release = plan.and_then(|plan| plan.release.as_ref()).map(|release| release.number);
+        let previous = plan.and_then(|plan| plan.previous);
+        let seconds = self.global.report.elapsed().as_secs();
+        let event = Event::Result { outcome, release, previous, serving: now.clone(), seconds, exit: end.code() };
+        self.global.report.emit(&event);
+        if let Ok(Value::Object(mut fields)) = serde_json::to_value(&event) {
+            fields.remove("type");
+            fields.insert("environment".into(), self.access.environment.name.to_string().into());
+            self.global.report.attach(fields);
+        }
+    }
+}
+
+/// A world in which only images matter.
+fn only_images(images: Vec<crate::model::Image>) -> World {
+    World { listener: None, address: None, rules: Vec::new(), fleets: Vec::new(), images, records: Records::default() }
+}
+
+impl Done {
+    /// Prints the result: the attached outcome for programs, this text for people.
+    pub fn say(&self, global: &Global, text: String) -> Result<(), Failure> {
+        global.report.result(&global.report.attached(), || text)
+    }
+}

@@ -35,8 +35,16 @@ impl Account {
         let images = ec2.describe_images().owners("self").send().await.unwrap();
         let mut lines: BTreeSet<String> = self.rules().await.into_iter().map(|rule| format!("rule {rule}")).collect();
         lines.extend(self.target_groups().await.into_iter().map(|(name, _)| format!("target group {name}")));
-        lines.extend(groups.auto_scaling_groups().iter().filter_map(|group| group.auto_scaling_group_name()).map(|name| format!("group {name}")));
-        lines.extend(templates.launch_templates().iter().filter_map(|template| template.launch_template_name()).map(|name| format!("template {name}")));
+        lines.extend(
+            groups.auto_scaling_groups().iter().filter_map(|group| group.auto_scaling_group_name()).map(|name| format!("group {name}")),
+        );
+        lines.extend(
+            templates
+                .launch_templates()
+                .iter()
+                .filter_map(|template| template.launch_template_name())
+                .map(|name| format!("template {name}")),
+        );
         lines.extend(images.images().iter().filter_map(|image| image.name()).map(|name| format!("image {name}")));
         let alive = instances.reservations().iter().flat_map(|reservation| reservation.instances()).filter(|instance| {
             instance.state().and_then(|state| state.name()).is_some_and(|name| !matches!(name.as_str(), "terminated" | "shutting-down"))
@@ -48,7 +56,10 @@ impl Account {
     /// Name and ARN.
     async fn target_groups(&self) -> Vec<(String, String)> {
         let found = aws_sdk_elasticloadbalancingv2::Client::new(&self.sdk).describe_target_groups().send().await.unwrap();
-        let named = found.target_groups().iter().filter_map(|group| Some((group.target_group_name()?.to_string(), group.target_group_arn()?.to_string())));
+        let named = found
+            .target_groups()
+            .iter()
+            .filter_map(|group| Some((group.target_group_name()?.to_string(), group.target_group_arn()?.to_string())));
         named.collect()
     }
 

@@ -66,7 +66,8 @@ impl Workshop {
     pub fn commit(&self, repository: &str) {
         let folder = self.path().join("repositories").join(repository);
         for args in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "next"]] {
-            let git = Command::new("git").current_dir(&folder).args(["-c", "user.name=t", "-c", "user.email=t@example.com"]).args(args).output();
+            let git =
+                Command::new("git").current_dir(&folder).args(["-c", "user.name=t", "-c", "user.email=t@example.com"]).args(args).output();
             assert!(git.unwrap().status.success());
         }
     }
@@ -121,6 +122,8 @@ impl Drop for Workshop {
 pub fn processes_of(sandbox_id: &str) -> Vec<u32> {
     let marker = format!("ADSTAGE_SANDBOX_MACHINE={sandbox_id}/");
     let pids = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let carries = |pid: &u32| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| env.split(|b| *b == 0).any(|var| var.starts_with(marker.as_bytes())));
+    let carries = |pid: &u32| {
+        std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| env.split(|b| *b == 0).any(|var| var.starts_with(marker.as_bytes())))
+    };
     pids.filter(carries).collect()
 }

@@ -288,7 +288,27 @@ impl TimeSource for Time {
 
 #[cfg(test)]
 mod tests {
-    use super::Aws;
+    use super::{Aws, Connection};
+    use crate::aws::ErrorKind;
+    use crate::aws::error::Again;
+    use crate::clock::Clock;
+
+    #[tokio::test]
+    async fn an_endpoint_nobody_listens_at_is_a_network_error_that_changed_nothing() {
+        let connection = Connection {
+            region: "eu-central-1".into(),
+            profile: None,
+            // Port 9, discard: nobody.
+            endpoint: Some("http://127.0.0.1:9".into()),
+            account_keys: Some("111122223333".into()),
+            http: None,
+            clock: Clock::real(),
+            seed: 1,
+        };
+        let error = Aws::connect(connection).await.sts.caller().await.unwrap_err();
+        assert_eq!((error.kind, error.again), (ErrorKind::Network, Again::NotSent), "{error}");
+        assert!(error.message.starts_with("AWS cannot be reached: "), "{error}");
+    }
 
     fn is_send<T: Send>(_: T) {}
 

@@ -1,6 +1,6 @@
 //! Runs a plan: prove the lease and journal, run, journal; on trouble go back.
 //!
-//! There is one point in a plan that matters ([`After`](Side::After)): the cutover. Until it is through, any failure and any interruption
+//! There is one point in a plan that matters: the cutover. Until it is through, any failure and any interruption
 //! undoes every step that was started, in reverse, and the operation ends as before. Once it is through, nothing is undone: the visitors
 //! are on a verified release, and what goes wrong then is said (exit 9), with what is left to do. A plan without a cutover (workers only)
 //! has its point where the watch or the settling begins; setups and bakes have none.

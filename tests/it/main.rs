@@ -17,6 +17,7 @@ mod image;
 mod instance;
 mod inventory;
 mod json;
+mod killed;
 mod line;
 mod lock;
 mod machines;

@@ -207,8 +207,7 @@ impl Operator {
     }
 
     pub async fn setup(&self) -> Went {
-        let plan = plan::setup(&self.environment, &self.world().await);
-        self.carry_out(plan, &self.scope(), false).await
+        self.carry_out(|world| plan::setup(&self.environment, world), &self.scope(), false).await
     }
 
     pub async fn bake(&self, commit: &str) -> Went {
@@ -223,10 +222,10 @@ impl Operator {
             repositories: BTreeMap::from([(name.clone(), repository)]),
         };
         let commits = BTreeMap::from([(name, commit.repeat(40))]);
-        let (app, images) = (&self.environment.app, self.world().await.images);
-        let scope = Scope::bake(&self.environment.state_table, app, &plan::bake_hash(app, &builder, &commits));
-        let request = BakeRequest { app, builder: &builder, environment: &self.environment, commits: &commits, images: &images };
-        self.carry_out(plan::bake(request), &scope, false).await
+        let (app, builder, environment) = (&self.environment.app, &builder, &self.environment);
+        let scope = Scope::bake(&self.environment.state_table, app, &plan::bake_hash(app, builder, &commits));
+        let plan = |world: &World| plan::bake(BakeRequest { app, builder, environment, commits: &commits, images: &world.images });
+        self.carry_out(plan, &scope, false).await
     }
 
     pub async fn deploy(&self) -> Went {
@@ -234,14 +233,13 @@ impl Operator {
     }
 
     pub async fn deploy_as(&self, request: &DeployRequest) -> Went {
-        let world = self.world().await;
-        self.carry_out(self.linted(plan::deploy(&self.environment, &world, request), &world), &self.scope(), true).await
+        let plan = |world: &World| self.linted(plan::deploy(&self.environment, world, request), world);
+        self.carry_out(plan, &self.scope(), true).await
     }
 
     pub async fn rollback(&self) -> Went {
-        let world = self.world().await;
-        let plan = plan::rollback(&self.environment, &world, &RollbackRequest::default());
-        self.carry_out(self.linted(plan, &world), &self.scope(), true).await
+        let plan = |world: &World| self.linted(plan::rollback(&self.environment, world, &RollbackRequest::default()), world);
+        self.carry_out(plan, &self.scope(), true).await
     }
 
     fn linted(&self, plan: Result<Plan, Refusal>, world: &World) -> Result<Plan, Refusal> {
@@ -252,17 +250,21 @@ impl Operator {
         Scope::environment(&self.environment.state_table, &self.environment.app, &self.environment.name)
     }
 
-    async fn carry_out(&self, plan: Result<Plan, Refusal>, scope: &Scope, settles: bool) -> Went {
-        let plan = match plan {
+    /// Plans, takes the lock, and plans again: the world may have moved meanwhile.
+    async fn carry_out(&self, plan: impl Fn(&World) -> Result<Plan, Refusal>, scope: &Scope, settles: bool) -> Went {
+        let before = match plan(&self.world().await) {
             Ok(plan) => plan,
             Err(refusal) => return Went::Refused(refusal),
         };
         let operation =
             OperationId(ulid::Ulid::from_parts(self.clock.wall().as_millisecond().cast_unsigned(), fastrand::u128(..)).to_string());
-        let held = match self.take(&plan, &operation, scope, settles).await {
+        let held = match self.take(&before, &operation, scope, settles).await {
             Ok(held) => held,
             Err(blocked) => return Went::Blocked(blocked),
         };
+        let mut world = self.world().await;
+        world.records.operations.retain(|record| record.id != operation);
+        let plan = plan(&world).expect("still");
         let events = self.events.clone();
         let cx = Cx {
             aws: self.aws.clone(),

@@ -163,7 +163,8 @@ pub fn says(code: &str, words: &str) -> bool {
     let (first, last) = (inside(words.chars().next()), inside(words.chars().next_back()));
     code.match_indices(words).any(|(at, _)| {
         let (before, after) = (code[..at].chars().next_back(), code[at + words.len()..].chars().next());
-        !(first && inside(before)) && !(last && inside(after))
+        let longer = (first && inside(before)) || (last && inside(after));
+        !longer
     })
 }
 

@@ -48,11 +48,11 @@ fn held(lock: &LockRecord, quiet: Duration, what: &str, now: Timestamp) -> Failu
         let left = lock.eta_s.map(|left| format!(", about {} to go", Seconds(left))).unwrap_or_default();
         failure = failure.because(format!("at {}{left}", lock.stage));
     }
-    if quiet >= Duration::from_secs(15) {
-        failure =
-            failure.because(format!("quiet for {}; a lock lapses by itself after {}", Seconds::from(quiet), Seconds(lock.lease_ms / 1000)));
-    }
-    failure
+    let lapses = format!("a lock lapses by itself {} after its holder's last sign", Seconds(lock.lease_ms / 1000));
+    failure.because(match quiet.as_secs() {
+        ..15 => lapses,
+        _ => format!("quiet for {}; {lapses}", Seconds::from(quiet)),
+    })
 }
 
 fn frozen(freeze: &FreezeRecord, what: &str) -> Failure {
@@ -95,7 +95,7 @@ mod tests {
             [
                 "since 3m ago, from runner-7 (https://ci.example.com/8841)",
                 "at await, about 10m to go",
-                "quiet for 20s; a lock lapses by itself after 1m",
+                "quiet for 20s; a lock lapses by itself 1m after its holder's last sign",
             ]
         );
         let line = waiting(&lock, Duration::from_secs(2));

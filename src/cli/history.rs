@@ -97,8 +97,8 @@ async fn show(number: ReleaseNumber, journal: &Journal, scope: &Scope, access: &
     global.report.result(&json!({ "environment": environment.name, "release": record, "operations": told }), || {
         let mut text = describe(&record, global.clock.wall());
         for (operation, events) in &operations {
-            text += &format!("\n{}  {}\n", bold(&doing(operation)), dim(&format!("{} by {}", operation.at, operation.by)));
-            lines(events).iter().for_each(|line| text += &format!("  {line}\n"));
+            text += &format!("\n{}  {}\n", bold(&doing(operation)), dim(&format!("{} by {}", second(&operation.at), operation.by)));
+            lines(events).iter().for_each(|line| text += &format!("  {}\n", line.replace('\n', "\n      ")));
         }
         text
     })
@@ -127,9 +127,14 @@ fn describe(record: &ReleaseRecord, now: Timestamp) -> String {
     text
 }
 
+/// A moment to the second; the order of events is that of their numbers.
+fn second(at: &str) -> String {
+    at.parse::<Timestamp>().map_or_else(|_| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+}
+
 /// An operation's events, one line each.
 fn lines(events: &[Logged]) -> Vec<String> {
-    events.iter().map(|event| format!("{}  {}", event.at, line(&event.entry))).collect()
+    events.iter().map(|event| format!("{}  {}", second(&event.at), line(&event.entry))).collect()
 }
 
 fn line(entry: &Entry) -> String {

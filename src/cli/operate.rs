@@ -13,9 +13,10 @@ use crate::aws::Error;
 use crate::execute;
 use crate::failure::{End, Failure};
 use crate::journal::{self, Entry};
-use crate::lock::{self, Held, Intent, Release, Wait};
+use crate::lock::{self, Blocked, Held, Intent, Release, Wait, Watch};
 use crate::model::{
-    Confirm, Event, LockRecord, Mark, OperationId, OperationKind, OperationRecord, Outcome, Records, Scope, Serving, World, serving,
+    Confirm, Event, LockRecord, LockState, Mark, OperationId, OperationKind, OperationRecord, Outcome, Records, Scope, Serving, World,
+    serving,
 };
 use crate::observe::{self, Wants};
 use crate::plan::{self, Plan, Refusal};
@@ -80,7 +81,12 @@ pub struct Done {
 pub async fn operate(work: &Work<'_>, access: &Access, global: &Global) -> Result<Done, Failure> {
     let operator = Operator { work, access, global };
     global.report.emit(&operator.hello());
-    let world = operator.look().await?;
+    let mut world = operator.look().await?;
+    let mut watch = Watch::new(&global.clock);
+    if is_held(&world) && !work.preview.plan {
+        watch = operator.wait(&world).await?;
+        world = operator.look().await?;
+    }
     let before = serving(&access.environment, &world);
     let plan = operator.planned(&world).map_err(|failure| operator.ended(Outcome::Refused, None, &before, failure))?;
     let lines = plan::render(&plan);
@@ -96,9 +102,20 @@ pub async fn operate(work: &Work<'_>, access: &Access, global: &Global) -> Resul
     let question = Question { doing: &doing, command: &work.command, level: work.confirm, default: work.default };
     let confirmed = global.confirm(&access.environment, &question);
     confirmed.map_err(|failure| operator.ended(Outcome::Refused, Some(&plan), &before, failure))?;
-    let (held, operation) = operator.lock(&plan, &before).await?;
-    operator.plan_again(&plan, &held, &operation, &before).await?;
-    operator.run(plan, &held, operation).await
+    let (held, operation) = operator.lock(&plan, watch, &before).await?;
+    match operator.plan_again(&operation).await {
+        Ok(again) if again == plan => operator.run(plan, &held, operation).await,
+        Ok(again) if again.stages.is_empty() => {
+            operator.give_back(&held, "somebody else did it meanwhile").await;
+            operator.result(Outcome::Deployed, Some(&again), &before, End::Done);
+            Ok(Done { plan: again, serving: before })
+        }
+        other => {
+            let failure = other.map_or_else(|failure| failure, |again| operator.difference(&plan, &again));
+            operator.give_back(&held, &failure.what).await;
+            Err(operator.ended(Outcome::Refused, Some(&plan), &before, failure))
+        }
+    }
 }
 
 struct Operator<'o> {
@@ -201,7 +218,25 @@ impl Operator<'_> {
         })
     }
 
-    async fn lock(&self, plan: &Plan, before: &Serving) -> Result<(Held, OperationId), Failure> {
+    /// Somebody is at work: wait as long as was asked, before anything is planned.
+    async fn wait(&self, world: &World) -> Result<Watch, Failure> {
+        let Global { clock, report, options, .. } = self.global;
+        let tell = |record: &LockRecord, quiet: Duration| report.say(blocked::waiting(record, quiet));
+        let wait = Wait { timeout: options.lock_timeout.unwrap_or_default(), tell: &tell };
+        match lock::wait_until_settled(&self.access.aws.dynamodb, clock, &self.work.scope, wait).await {
+            Ok(watch) => Ok(watch),
+            Err(blocked) => Err(self.blocked(blocked, None, &serving(&self.access.environment, world)).await),
+        }
+    }
+
+    async fn blocked(&self, blocked: Blocked, plan: Option<&Plan>, before: &Serving) -> Failure {
+        let (work, now) = (self.work, self.global.clock.wall());
+        let failure = blocked::failure(blocked, self.access, &work.scope, &work.subject, &work.command, now).await;
+        let outcome = if failure.end == End::Locked { Outcome::Locked } else { Outcome::Refused };
+        self.ended(outcome, plan, before, failure)
+    }
+
+    async fn lock(&self, plan: &Plan, watch: Watch, before: &Serving) -> Result<(Held, OperationId), Failure> {
         let Global { clock, report, options, .. } = self.global;
         let who = self.global.identity(&self.access.caller);
         let operation = OperationId(new_id(clock));
@@ -209,34 +244,18 @@ impl Operator<'_> {
         let tell = |record: &LockRecord, quiet: Duration| report.say(blocked::waiting(record, quiet));
         let wait = Wait { timeout: options.lock_timeout.unwrap_or_default(), tell: &tell };
         let scope = self.work.scope.clone();
-        match lock::acquire_within(&self.access.aws.dynamodb, clock, scope, who, intent, wait).await {
+        match lock::acquire_seen(&self.access.aws.dynamodb, clock, scope, who, intent, wait, watch).await {
             Ok(held) => Ok((held, operation)),
-            Err(blocked) => {
-                let (work, now) = (self.work, clock.wall());
-                let failure = blocked::failure(blocked, self.access, &work.scope, &work.subject, &work.command, now).await;
-                let outcome = if failure.end == End::Locked { Outcome::Locked } else { Outcome::Refused };
-                Err(self.ended(outcome, Some(plan), before, failure))
-            }
+            Err(blocked) => Err(self.blocked(blocked, Some(plan), before).await),
         }
     }
 
     /// What was true before the lock may not be now.
-    async fn plan_again(&self, plan: &Plan, held: &Held, operation: &OperationId, before: &Serving) -> Result<(), Failure> {
-        let again = match self.look().await {
-            Ok(mut world) => {
-                // Ours is no unfinished one.
-                world.records.operations.retain(|record| record.id != *operation);
-                self.planned(&world)
-            }
-            Err(failure) => Err(failure),
-        };
-        let failure = match again {
-            Ok(again) if again == *plan => return Ok(()),
-            Ok(again) => self.difference(plan, &again),
-            Err(failure) => failure,
-        };
-        self.give_back(held, &failure.what).await;
-        Err(self.ended(Outcome::Refused, Some(plan), before, failure))
+    async fn plan_again(&self, operation: &OperationId) -> Result<Plan, Failure> {
+        let mut world = self.look().await?;
+        // Ours is no unfinished one.
+        world.records.operations.retain(|record| record.id != *operation);
+        self.planned(&world)
     }
 
     fn difference(&self, plan: &Plan, again: &Plan) -> Failure {
@@ -318,6 +337,10 @@ impl Operator<'_> {
             self.global.report.attach(fields);
         }
     }
+}
+
+fn is_held(world: &World) -> bool {
+    world.records.lock.as_ref().is_some_and(|lock| lock.state == LockState::Held)
 }
 
 /// A world in which only images matter.

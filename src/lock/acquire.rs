@@ -62,6 +62,25 @@ pub async fn acquire(db: &Dynamodb, clock: &Clock, scope: Scope, who: Identity, 
     acquire_within(db, clock, scope, who, intent, Wait { timeout: Duration::ZERO, tell: &|_, _| () }).await
 }
 
+/// Waits, without taking anything, until nobody holds the lock or its lease has lapsed: what is planned while somebody is at work is
+/// planned for a world that is about to change. What was seen goes to [`acquire_seen`], so that a lapse is not waited for twice.
+pub async fn wait_until_settled(db: &Dynamodb, clock: &Clock, scope: &Scope, wait: Wait<'_>) -> Result<Watch, Blocked> {
+    let (started, mut watch, mut told) = (clock.moment(), Watch::new(clock), Telling::default());
+    loop {
+        let Some(lock) = read(db, scope).await?.lock.filter(|lock| lock.state == LockState::Held) else { return Ok(watch) };
+        let quiet = watch.see(&lock);
+        let left = wait.timeout.saturating_sub(clock.passed(started));
+        match (lapsed(&lock, quiet), left.is_zero()) {
+            (true, _) => return Ok(watch),
+            (false, true) => return Err(Blocked::Held(Box::new(lock), quiet)),
+            (false, false) => {
+                told.tell(&lock, quiet, wait.tell);
+                clock.sleep(POLL.min(left)).await;
+            }
+        }
+    }
+}
+
 /// Takes the lock, waiting for whoever holds it; a lease that lapses meanwhile is taken over if the intent settles what it left.
 /// Never waits for a freeze.
 pub async fn acquire_within(
@@ -72,9 +91,22 @@ pub async fn acquire_within(
     intent: Intent,
     wait: Wait<'_>,
 ) -> Result<Held, Blocked> {
+    acquire_seen(db, clock, scope, who, intent, wait, Watch::new(clock)).await
+}
+
+/// [`acquire_within`], going on from what [`wait_until_settled`] saw.
+pub async fn acquire_seen(
+    db: &Dynamodb,
+    clock: &Clock,
+    scope: Scope,
+    who: Identity,
+    intent: Intent,
+    wait: Wait<'_>,
+    mut watch: Watch,
+) -> Result<Held, Blocked> {
     let sender = Sender::new(db.clone(), clock.clone(), &scope.table, &who.owner);
     let mut taker = Taker { sender, scope, who, intent, round: 0 };
-    let (started, mut watch, mut told) = (clock.moment(), Watch::new(clock), Telling::default());
+    let (started, mut told) = (clock.moment(), Telling::default());
     loop {
         let view = read(db, &taker.scope).await?;
         taker.stop_if_frozen(&view)?;

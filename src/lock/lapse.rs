@@ -12,14 +12,15 @@ use crate::model::LockRecord;
 
 /// What a waiter has seen so far.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub struct Watch {
     clock: Clock,
     seen: Option<(u64, u64)>,
     since: Moment,
 }
 
 impl Watch {
-    pub(super) fn new(clock: &Clock) -> Self {
+    /// Nothing seen yet.
+    pub fn new(clock: &Clock) -> Self {
         Self { clock: clock.clone(), seen: None, since: clock.moment() }
     }
 

@@ -20,7 +20,8 @@ mod resend;
 mod row;
 mod transactions;
 
-pub use acquire::{Intent, View, Wait, acquire, acquire_within, read};
+pub use acquire::{Intent, View, Wait, acquire, acquire_seen, acquire_within, read, wait_until_settled};
 pub use held::{Halt, Held, Release};
+pub use lapse::Watch;
 pub use outcome::{Blocked, Lost};
 pub use row::{Identity, freeze_item, lock_item, parse_freeze, parse_lock};

@@ -39,7 +39,7 @@ impl Board {
         match event {
             Event::StageStarted { stage, steps } => {
                 self.count += 1;
-                self.running = Some(Running { stage: stage.clone(), text: steps.join(" · "), details: Vec::new(), began: now });
+                self.running = Some(Running { stage: stage.clone(), text: brief(steps), details: Vec::new(), began: now });
             }
             Event::UnwindStarted { .. } => {
                 self.count += 1;
@@ -57,4 +57,16 @@ impl Board {
             Event::Hello { .. } | Event::Plan { .. } | Event::Said { .. } => {}
         }
     }
+}
+
+/// What a stage will do, in about one line: the plan that was shown before names every step.
+pub(super) fn brief(steps: &[String]) -> String {
+    let mut text = String::new();
+    for (index, step) in steps.iter().enumerate() {
+        if index > 0 && text.chars().count() + step.chars().count() > 90 {
+            return format!("{text} · and {} more", steps.len() - index);
+        }
+        text = if text.is_empty() { step.clone() } else { format!("{text} · {step}") };
+    }
+    text
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::board::Board;
+use super::board::{Board, brief};
 use super::{Face, Now, Stream, color};
 use crate::model::{Event, Mark};
 
@@ -61,7 +61,7 @@ impl Face for Plain {
                 self.write(&format!("adstage {tool} {command} {app}{place}, account {account}, {region}, as {caller}"));
             }
             Event::Plan { lines } => self.plan(lines),
-            Event::StageStarted { stage, steps } => self.staged(now, stage, &steps.join(" · ")),
+            Event::StageStarted { stage, steps } => self.staged(now, stage, &brief(steps)),
             Event::StageProgress { .. } if unchanged => {}
             Event::StageProgress { stage, text, details } => {
                 let details = if details.is_empty() { String::new() } else { format!("  [{}]", details.join(", ")) };

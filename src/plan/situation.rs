@@ -120,7 +120,9 @@ fn cut<'a>(world: &'a World, standings: &[Standing<'a>]) -> Cut<'a> {
     // A route with nothing to serve yet cannot be in anybody's way.
     let moved = |standing: &Standing| !standing.split() && (standing.live.is_none() || standing.live == operation.release);
     if routes.iter().all(|standing| unmoved(standing)) {
-        Cut::Before(operation)
+        // Somebody has settled it since, and cleared up.
+        let settled = operation.ended.is_some() && standings.iter().all(|standing| standing.wrecks().is_empty());
+        if settled { Cut::None } else { Cut::Before(operation) }
     } else if routes.iter().all(|standing| moved(standing)) {
         Cut::After(operation)
     } else {

@@ -1,6 +1,7 @@
 //! Progress on a terminal: one live line for the stage that runs, with lines under it for what is not yet well; what is done scrolls
 //! up as plain text. No alternate screen, so nothing is lost.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -34,8 +35,13 @@ impl Tty {
     }
 
     fn scroll(&self, line: &str) {
-        // A terminal that went away is no reason to stop a deploy.
-        let _ = self.bars.println(self.plain_if_wanted(line));
+        let line = self.plain_if_wanted(line);
+        // A terminal that went away is no reason to stop a deploy. Above live lines only the bars can write; without any, a plain write
+        // leaves the cursor where the next program expects it.
+        let _ = match self.live.is_empty() {
+            true => writeln!(io::stderr(), "{line}"),
+            false => self.bars.println(line),
+        };
     }
 
     /// Makes the live lines be these.

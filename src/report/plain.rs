@@ -5,12 +5,18 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::board::{Board, brief};
-use super::{Face, Now, Stream, color};
+use super::board::Board;
+use super::{Face, Now, Stream, color, layout};
 use crate::model::{Event, Mark};
 
 /// Longer silence makes people (and CI systems) think the process hangs.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Several steps that change in one moment are one line.
+const BREATH: Duration = Duration::from_secs(1);
+
+/// A line of a log; what does not fit is in the plan above or in the evidence below.
+const WIDE: usize = 160;
 
 /// See the module.
 pub(super) struct Plain {
@@ -19,12 +25,14 @@ pub(super) struct Plain {
     zone: TimeZone,
     board: Board,
     spoke: Duration,
+    /// Progress not yet told.
+    pending: Option<(String, String)>,
 }
 
 impl Plain {
     /// Writes there; `github` folds and annotates.
     pub fn new(stream: Stream, github: bool, zone: TimeZone) -> Self {
-        Self { stream, github, zone, board: Board::default(), spoke: Duration::ZERO }
+        Self { stream, github, zone, board: Board::default(), spoke: Duration::ZERO, pending: None }
     }
 
     /// A reader that went away (a closed pipe) is no reason to stop a deploy.
@@ -35,8 +43,18 @@ impl Plain {
     fn staged(&mut self, now: Now, stage: &str, text: &str) {
         let time = now.wall.to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string();
         let number = format!("#{}", self.board.count);
-        self.write(&format!("{} {number:<3} {stage:<9} {text}", color::dim(&time)));
+        let line = format!("{} {number:<3} {stage:<9} {text}", color::dim(&time));
+        self.write(&layout::cut(&line, WIDE));
         self.spoke = now.elapsed;
+        self.pending = None;
+    }
+
+    fn breathe(&mut self, now: Now) {
+        if now.elapsed.saturating_sub(self.spoke) >= BREATH
+            && let Some((stage, text)) = self.pending.take()
+        {
+            self.staged(now, &stage, &text);
+        }
     }
 
     fn plan(&mut self, lines: &[String]) {
@@ -61,11 +79,13 @@ impl Face for Plain {
                 self.write(&format!("adstage {tool} {command} {app}{place}, account {account}, {region}, as {caller}"));
             }
             Event::Plan { lines } => self.plan(lines),
-            Event::StageStarted { stage, steps } => self.staged(now, stage, &brief(steps)),
+            // The plan says what its steps are.
+            Event::StageStarted { .. } => {}
             Event::StageProgress { .. } if unchanged => {}
             Event::StageProgress { stage, text, details } => {
                 let details = if details.is_empty() { String::new() } else { format!("  [{}]", details.join(", ")) };
-                self.staged(now, stage, &format!("{text}{details}"));
+                self.pending = Some((stage.clone(), format!("{text}{details}")));
+                self.breathe(now);
             }
             Event::StageFinished { stage, text, took } => self.staged(now, stage, &format!("{} {took}, {text}", color::good("ok"))),
             Event::StageFailed { stage, text, took } => self.staged(now, stage, &format!("{} after {took}: {text}", color::bad("failed"))),
@@ -83,6 +103,7 @@ impl Face for Plain {
     }
 
     fn tick(&mut self, now: Now) {
+        self.breathe(now);
         let Some(running) = self.board.running.clone().filter(|_| now.elapsed.saturating_sub(self.spoke) >= SILENCE) else { return };
         let waiting = if running.details.is_empty() { running.text.clone() } else { running.details.join(", ") };
         let colon = if waiting.is_empty() { "" } else { ": " };

@@ -29,7 +29,7 @@ impl std::str::FromStr for Asked {
 /// The commit of every repository, and the reference it was asked by.
 pub async fn resolve(builder: &Builder, asked: &[Asked]) -> Result<BTreeMap<RepositoryName, String>, Failure> {
     let names = builder.repositories.keys().map(RepositoryName::as_str);
-    for one in asked.iter().filter(|one| !builder.repositories.keys().any(|name| name.as_str() == one.repository)) {
+    if let Some(one) = asked.iter().find(|one| !builder.repositories.keys().any(|name| name.as_str() == one.repository)) {
         let failure = Failure::new(End::Usage, format!("there is no repository `{}` in [image.repositories]", one.repository));
         return Err(match nearest(&one.repository, names.clone()) {
             Some(near) => failure.because(format!("did you mean `{near}`?")),

@@ -7,7 +7,7 @@ use super::document::{Entry, Value};
 use super::problem::Problem;
 use super::section::Section;
 use super::{entries, forms, keys, kind};
-use crate::model::{Builder, EnvironmentName, Repository, RepositoryName, Source};
+use crate::model::{Builder, EnvironmentName, Repository, Source};
 
 /// The table; `environments` are the names there are, `file` is the configuration file.
 pub(super) fn read(root: &Section<'_>, environments: &[String], file: &Path) -> Option<Builder> {

@@ -29,11 +29,6 @@ impl Wrong {
         Self { id: "wrong-type", ..Self::value(format!("must be {wanted}, but this is {}", found.kind())) }
     }
 
-    pub fn help(mut self, help: impl Display) -> Self {
-        self.help = Some(help.to_string());
-        self
-    }
-
     fn near(mut self, near: Option<&str>) -> Self {
         if let Some(near) = near {
             self.help = Some(format!("did you mean `{near}`?"));

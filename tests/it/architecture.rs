@@ -131,12 +131,12 @@ fn length(source: &Source) -> Vec<String> {
     let excused = |list: &[(&str, &str)], what: &str| list.iter().any(|(excused, _)| *excused == what);
     let lines = source.production().lines().count();
     let mut found = Vec::new();
-    if lines > 400 && !excused(&LONG_FILES, &source.path) {
+    if lines > 400 && !excused(LONG_FILES, &source.path) {
         found.push(format!("{}: {lines} lines", source.path));
     }
     for (line, name, lines) in functions(source.production()) {
         let full = format!("{}::{name}", source.path);
-        if lines > 60 && !excused(&LONG_FUNCTIONS, &full) {
+        if lines > 60 && !excused(LONG_FUNCTIONS, &full) {
             found.push(format!("{}:{line}: {name} has {lines} lines", source.path));
         }
     }

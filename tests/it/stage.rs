@@ -73,7 +73,8 @@ fn company(config: &str, page: &str) -> Workshop {
 
 /// Releases in the order visitors met them, without repetitions.
 fn seen(visits: &[crate::visitors::Visit]) -> Vec<String> {
-    let mut pages: Vec<String> = visits.iter().filter_map(|visit| visit.got.as_ref().ok().map(|(_, body)| body.trim().to_string())).collect();
+    let mut pages: Vec<String> =
+        visits.iter().filter_map(|visit| visit.got.as_ref().ok().map(|(_, body)| body.trim().to_string())).collect();
     pages.dedup();
     pages
 }
@@ -141,7 +142,15 @@ fn a_release_that_never_becomes_healthy_changes_nothing(shop: &Workshop) {
 #[test]
 fn of_twenty_simultaneous_deploys_one_proceeds_and_nineteen_name_it() {
     let shop = company(&config(&server(), 1, "30s"), "hello");
-    let deploys: Vec<_> = (0..20).map(|_| shop.command(&[&["--sandbox"], &DEPLOY[..]].concat()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()).collect();
+    let deploys: Vec<_> = (0..20)
+        .map(|_| {
+            shop.command(&[&["--sandbox"], &DEPLOY[..]].concat())
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
     let ends: Vec<Said> = deploys.into_iter().map(|deploy| Said::from(deploy.wait_with_output().unwrap())).collect();
     let codes: Vec<i32> = ends.iter().map(|end| end.code).collect();
     let told = |code| ends.iter().filter(move |end| end.code == code);

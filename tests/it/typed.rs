@@ -11,6 +11,7 @@ pub struct Typed {
 }
 
 /// Runs adstage in a folder, with no variable of the test's own environment but the ones a program needs.
+#[allow(clippy::disallowed_methods, reason = "a test passes its own PATH on")]
 pub fn typed(folder: &Path, line: &str) -> Typed {
     let output = Command::new(env!("CARGO_BIN_EXE_adstage"))
         .args(line.split_whitespace())

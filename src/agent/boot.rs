@@ -88,9 +88,9 @@ async fn hold(
         Shift { services, board, layout: layout.clone(), console: console.clone(), clock: clock.clone(), path: surroundings.path.clone() };
     let mut beside = JoinSet::new();
     beside.spawn(answering);
-    let (console, clock) = (console.clone(), clock.clone());
-    beside.spawn(async move { health.announce(&console, &clock).await });
-    Supervisor::here(layout).hold(&shift, stop).await.map_err(BootError::Start)
+    let (supervisor, announced) = (Supervisor::here(layout), shift.clone());
+    beside.spawn(async move { health.announce(&announced, supervisor).await });
+    supervisor.hold(&shift, stop).await.map_err(BootError::Start)
 }
 
 /// Asks the metadata service. `None`: a builder, which has nothing to run.

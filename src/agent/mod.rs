@@ -5,6 +5,7 @@
 //! the instance can read. It does not know whether the instance is one of EC2 or of the sandbox.
 
 mod boot;
+mod complaint;
 mod console;
 mod crash;
 pub mod environment;

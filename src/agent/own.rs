@@ -146,7 +146,7 @@ fn note(log: &Path, line: &str) {
 }
 
 /// The last lines written since `from`.
-fn tail(log: &Path, from: u64) -> Vec<String> {
+pub(super) fn tail(log: &Path, from: u64) -> Vec<String> {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = fs::File::open(log)?;
         let end = file.metadata()?.len();

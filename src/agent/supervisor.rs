@@ -54,6 +54,14 @@ impl Supervisor {
         if layout.units_of_this_boot().exists() { Self::Systemd } else { Self::Own }
     }
 
+    /// The last lines a service wrote.
+    pub async fn log(self, shift: &Shift, service: &ServiceName) -> Vec<String> {
+        match self {
+            Self::Own => own::tail(&shift.layout.service_log(service), 0),
+            Self::Systemd => systemd::log(shift, service).await,
+        }
+    }
+
     /// Starts the services and keeps them running until `stop` turns true.
     pub async fn hold(self, shift: &Shift, stop: watch::Receiver<bool>) -> Result<(), String> {
         match self {

@@ -34,10 +34,10 @@ struct Shown {
 pub(super) async fn hold(shift: &Shift, mut stop: watch::Receiver<bool>) -> Result<(), String> {
     let folder = shift.layout.units_of_this_boot();
     for service in &shift.services {
-        let file = folder.join(unit::name(service));
+        let file = folder.join(unit::name(&service.name));
         std::fs::write(&file, unit::render(service)).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     }
-    let units: Vec<String> = shift.services.iter().map(unit::name).collect();
+    let units: Vec<String> = shift.services.iter().map(|service| unit::name(&service.name)).collect();
     run(shift, "systemctl", &["daemon-reload"]).await?;
     let mut start = vec!["start", "--no-block"];
     start.extend(units.iter().map(String::as_str));
@@ -72,11 +72,16 @@ async fn look(shift: &Shift, shown: &[Shown], ends: &mut Ends) {
         if shown.down && *told != Some(shown.restarts) {
             *told = Some(shown.restarts);
             let looping = crashes.note(shown.life);
-            let unit = unit::name(service);
-            let log = run(shift, "journalctl", &["--unit", &unit, "--lines", "20", "--output", "cat", "--no-pager"]).await;
-            shift.exited(&service.name, shown.code, looping, tail_of(&log.unwrap_or_default()));
+            shift.exited(&service.name, shown.code, looping, log(shift, &service.name).await);
         }
     }
+}
+
+/// The last lines a service wrote to the journal.
+pub(super) async fn log(shift: &Shift, service: &ServiceName) -> Vec<String> {
+    let unit = unit::name(service);
+    let log = run(shift, "journalctl", &["--unit", &unit, "--lines", "20", "--output", "cat", "--no-pager"]).await;
+    tail_of(&log.unwrap_or_default())
 }
 
 /// One block of `key=value` lines per unit, in the order asked.

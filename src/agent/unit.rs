@@ -1,6 +1,7 @@
 //! Units as text, quoted as *systemd.service(5)* and *systemd.exec(5)* want it.
 
 use super::service::Service;
+use crate::model::ServiceName;
 
 /// The agent itself, started at every boot of an image.
 pub(super) const AGENT: &str = "\
@@ -20,8 +21,8 @@ WantedBy=multi-user.target
 ";
 
 /// Name of a service's unit.
-pub(super) fn name(service: &Service) -> String {
-    format!("adstage-{}.service", service.name)
+pub(super) fn name(service: &ServiceName) -> String {
+    format!("adstage-{service}.service")
 }
 
 /// A service as a unit.
@@ -77,7 +78,6 @@ fn quoted(text: &str, command: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ServiceName;
 
     #[test]
     fn nothing_in_a_command_or_a_variable_means_anything_to_systemd() {

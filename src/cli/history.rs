@@ -1,6 +1,7 @@
 //! `adstage history`: what was done to an environment, and one release in full.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::Global;
@@ -97,8 +98,7 @@ async fn show(number: ReleaseNumber, journal: &Journal, scope: &Scope, access: &
     global.report.result(&json!({ "environment": environment.name, "release": record, "operations": told }), || {
         let mut text = describe(&record, global.clock.wall());
         for (operation, events) in &operations {
-            text += &format!("\n{}  {}\n", bold(&doing(operation)), dim(&format!("{} by {}", second(&operation.at), operation.by)));
-            lines(events).iter().for_each(|line| text += &format!("  {}\n", line.replace('\n', "\n      ")));
+            text += &told_in_full(operation, events, &TimeZone::system());
         }
         text
     })
@@ -127,12 +127,39 @@ fn describe(record: &ReleaseRecord, now: Timestamp) -> String {
     text
 }
 
+/// An operation and its events, at the reader's own times.
+fn told_in_full(operation: &OperationRecord, events: &[Logged], zone: &TimeZone) -> String {
+    let began = local(&operation.at, zone);
+    let mut text = format!("\n{}  {}\n", bold(&doing(operation)), dim(&format!("{} {} by {}", began.0, began.1, operation.by)));
+    let mut day = began.0;
+    for event in events {
+        let (date, time) = local(&event.at, zone);
+        if date != day {
+            text += &format!("  {}\n", dim(&date));
+            day = date;
+        }
+        text += &format!("  {time}  {}\n", line(&event.entry).trim_end().replace('\n', "\n            "));
+    }
+    text
+}
+
+/// Date and time of day, to the second.
+fn local(at: &str, zone: &TimeZone) -> (String, String) {
+    at.parse::<Timestamp>().map_or_else(
+        |_| (String::new(), at.to_string()),
+        |at| {
+            let at = at.to_zoned(zone.clone());
+            (at.strftime("%Y-%m-%d").to_string(), at.strftime("%H:%M:%S").to_string())
+        },
+    )
+}
+
 /// A moment to the second; the order of events is that of their numbers.
 fn second(at: &str) -> String {
     at.parse::<Timestamp>().map_or_else(|_| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
 }
 
-/// An operation's events, one line each.
+/// An operation's events, one text each, for programs.
 fn lines(events: &[Logged]) -> Vec<String> {
     events.iter().map(|event| format!("{}  {}", second(&event.at), line(&event.entry))).collect()
 }
@@ -194,5 +221,23 @@ mod tests {
         let said = line(&Entry::Step(key(), Deed::Failed { error: "i-1 exited".into() }));
         assert_eq!(said, "await: 3 of 3 healthy in web-r42: failed: i-1 exited");
         assert_eq!(line(&Entry::Ended { outcome: Outcome::RolledBack, reason: None }), "ended undone");
+
+        let event = |at: &str, entry: Entry| Logged { seq: 0, fence: 1, at: at.into(), nonce: String::new(), entry };
+        let events = [
+            event("2026-11-22T11:00:00.123456789Z", Entry::Began { text: "deploy r42".into() }),
+            event("2026-11-22T22:59:59Z", Entry::Step(key(), Deed::Failed { error: "late\ni-1 unhealthy\n| oh".into() })),
+            event("2026-11-22T23:04:12Z", Entry::Ended { outcome: Outcome::RolledBack, reason: None }),
+        ];
+        let told = told_in_full(&operation, &events, &TimeZone::fixed(jiff::tz::offset(1)));
+        insta::assert_snapshot!(anstream::adapter::strip_str(&told), @r"
+
+        deploy r42, after r41  2026-11-22 12:00:00 by ana
+          12:00:00  began: deploy r42
+          23:59:59  await: 3 of 3 healthy in web-r42: failed: late
+                    i-1 unhealthy
+                    | oh
+          2026-11-23
+          00:04:12  ended undone
+        ");
     }
 }

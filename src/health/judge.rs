@@ -75,7 +75,10 @@ pub fn judge(count: u32, evidence: &Evidence) -> Verdict {
     }
     let mut details: Vec<String> = evidence.blind.iter().map(|why| format!("AWS could not be asked: {why}")).collect();
     let not_well = members.iter().filter(|member| !is_healthy(evidence, member));
-    details.extend(not_well.map(|member| describe(evidence, member)));
+    details.extend(not_well.flat_map(|member| {
+        let unwell = unwell(evidence, &member.id).map(|line| format!("{} said: {}", member.id, line.describe()));
+        std::iter::once(describe(evidence, member)).chain(unwell)
+    }));
     details.extend(strangers.iter().map(|id| format!("{id} is registered too, and is none of this fleet")));
     let text = format!("{} {healthy}/{count} healthy", evidence.fleet);
     Verdict::Waiting(Waiting { text, details, again_in: None })
@@ -179,10 +182,18 @@ fn describe(evidence: &Evidence, member: &GroupInstance) -> String {
     }
 }
 
-/// The newest marker of an instance that carries output, with it.
+/// What the agent said last of a running service's bad answer, unless all was well since.
+fn unwell<'a>(evidence: &'a Evidence, id: &str) -> Option<&'a ConsoleLine> {
+    let lines = evidence.consoles.get(id)?;
+    let mut since_ready = lines.iter().rev().take_while(|line| !matches!(line, ConsoleLine::Ready { .. }));
+    since_ready.find(|line| matches!(line, ConsoleLine::Unwell { .. }))
+}
+
+/// The newest marker of an instance that tells of trouble, with its output.
 fn last_words(evidence: &Evidence, id: &str) -> Vec<String> {
     let lines = evidence.consoles.get(id).map(Vec::as_slice).unwrap_or_default();
-    let telling = lines.iter().rev().find(|line| !line.tail().is_empty()).or(lines.last());
+    let exited = lines.iter().rev().find(|line| !line.tail().is_empty() && !matches!(line, ConsoleLine::Unwell { .. }));
+    let telling = unwell(evidence, id).or(exited).or(lines.last());
     let said = telling.map(|line| format!("{id} said: {}", line.describe()));
     said.into_iter().chain(telling.map(quoted).unwrap_or_default()).collect()
 }
@@ -308,6 +319,21 @@ mod tests {
         evidence.ended = vec![Ended { id: "i-2".into(), reason: "Client.InternalError: Client error on launch".into() }];
         let Verdict::Terminal { evidence: lines, .. } = judge(2, &evidence) else { panic!() };
         assert_eq!(lines, ["i-2 ended: Client.InternalError: Client error on launch"]);
+    }
+
+    #[test]
+    fn a_bad_answer_of_a_running_service_is_evidence_as_long_as_it_lasts() {
+        let service = ServiceName::new("web").unwrap();
+        let booted = ConsoleLine::Booted { services: vec![service.clone()] };
+        let unwell = |answer: &str, tail: Vec<String>| ConsoleLine::Unwell { service: service.clone(), answer: answer.into(), tail };
+        let mut evidence = fleet(&[("i-1", Unhealthy)]);
+        let bad = unwell("GET /up -> 503 no stock", vec!["looking for stock".into()]);
+        evidence.consoles.insert("i-1".into(), vec![booted.clone(), unwell("no answer on port 8001", vec![]), bad.clone()]);
+        let said = "i-1 said: web runs but is unwell: GET /up -> 503 no stock";
+        assert_eq!(evidence.complaints(), ["i-1 unhealthy", said, "| looking for stock"]);
+        assert_eq!(waits(1, &evidence).details, ["i-1 unhealthy", said]);
+        evidence.consoles.insert("i-1".into(), vec![booted, bad, ConsoleLine::Ready { services: vec![service] }]);
+        assert_eq!(evidence.complaints(), ["i-1 unhealthy", "i-1 said: web up"]);
     }
 
     #[test]

@@ -43,6 +43,16 @@ pub enum ConsoleLine {
         /// The services.
         services: Vec<ServiceName>,
     },
+    /// A service runs, but for a while now its own health path did not answer as it should; said once per change of the answer.
+    Unwell {
+        /// Which.
+        service: ServiceName,
+        /// What its health path answered: `GET /up -> 503 cannot reach the stock`, `no answer on port 8001`.
+        answer: String,
+        /// The last lines it wrote.
+        #[serde(default)]
+        tail: Vec<String>,
+    },
     /// A service ended; it will be started again.
     Exited {
         /// Which.
@@ -103,7 +113,10 @@ impl ConsoleLine {
     /// The last lines of output it carries.
     pub fn tail(&self) -> &[String] {
         match self {
-            Self::ProvisionFailed { tail, .. } | Self::Exited { tail, .. } | Self::CrashLooping { tail, .. } => tail,
+            Self::ProvisionFailed { tail, .. }
+            | Self::Unwell { tail, .. }
+            | Self::Exited { tail, .. }
+            | Self::CrashLooping { tail, .. } => tail,
             _ => &[],
         }
     }
@@ -117,6 +130,7 @@ impl ConsoleLine {
             Self::ProvisionFailed { repository: None, what, .. } => what.clone(),
             Self::Booted { services } => format!("started {}", listed(services)),
             Self::Ready { services } => format!("{} up", listed(services)),
+            Self::Unwell { service, answer, .. } => format!("{service} runs but is unwell: {answer}"),
             Self::Exited { service, code, .. } => format!("{service} exited with {code}"),
             Self::CrashLooping { service, restarts, .. } => format!("{service} exits as soon as it starts ({restarts} restarts)"),
             Self::BootFailed { what } => format!("the agent could not start: {what}"),
@@ -161,6 +175,21 @@ mod tests {
         let failed = ConsoleLine::parse(line).unwrap();
         assert!(failed.is_terminal_failure());
         assert_eq!(failed.describe(), "setup exited with 2");
+    }
+
+    #[test]
+    fn an_unwell_service_is_told_with_its_answer() {
+        let line = r#"adstage-agent {"event":"unwell","service":"web","answer":"GET /up -> 503 no stock"}"#;
+        let unwell = ConsoleLine::parse(line).unwrap();
+        assert_eq!(unwell, ConsoleLine::Unwell { service: web(), answer: "GET /up -> 503 no stock".into(), tail: vec![] });
+        assert!(!unwell.is_terminal_failure(), "it may recover");
+        assert_eq!(unwell.describe(), "web runs but is unwell: GET /up -> 503 no stock");
+        let with_tail = ConsoleLine::Unwell { service: web(), answer: "no answer on port 8001".into(), tail: vec!["oh".into()] };
+        assert_eq!(
+            with_tail.render(),
+            r#"adstage-agent {"event":"unwell","service":"web","answer":"no answer on port 8001","tail":["oh"]}"#
+        );
+        assert_eq!(ConsoleLine::parse(&with_tail.render()).unwrap().tail(), ["oh"]);
     }
 
     #[test]

@@ -33,6 +33,11 @@ fn mistakes(one: &str, other: &str) -> usize {
     table[one.len()][other.len()]
 }
 
+/// `1 instance`, `2 instances`.
+pub fn instances(count: u32) -> String {
+    format!("{count} instance{}", if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::nearest;

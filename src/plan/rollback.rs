@@ -309,6 +309,9 @@ fn notes(situation: &Situation, targets: &Targets, returns: &[Return], before: &
     if let Cut::After(operation) | Cut::Between(operation) = situation.cut {
         notes.push(format!("this puts an end to {}", said(operation)));
     }
+    // Workers are brought back after the visitors, if there are any.
+    let routed = returns.iter().any(|going| going.standing.rule.is_some());
+    let later = |going: &Return| routed && going.standing.rule.is_none();
     for going in returns {
         let (name, number) = (&going.standing.service.name, going.number());
         if going.candidate.is_some() {
@@ -318,14 +321,14 @@ fn notes(situation: &Situation, targets: &Targets, returns: &[Return], before: &
             ));
         } else if going.grow().is_some() {
             let why = if going.asleep() { "sleeps: it is woken" } else { "has fewer instances than are live: it grows" };
-            notes.push(format!("{name}-{number} {why} first"));
+            let when = if later(going) { "once the visitors are back" } else { "first" };
+            notes.push(format!("{name}-{number} {why} {when}"));
         }
         if let Verdict::Bad { reason } = &going.to.verdict {
             notes.push(format!("{number} is marked bad: {reason}"));
         }
     }
-    let routed = returns.iter().any(|going| going.standing.rule.is_some());
-    if routed && returns.iter().any(|going| going.standing.rule.is_none()) {
+    if returns.iter().any(|going| later(going) && going.grow().is_none()) {
         notes.push("workers follow once the visitors are back".to_string());
     }
     for standing in situation.standings.iter().filter(|standing| !targets.contains_key(&standing.service.name)) {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Builder, FleetKey, HealthCheck, ImageId, ReleaseNumber, Route, RuleKey, Seconds, ServiceName, Weights};
+use crate::model::{Builder, FleetKey, HealthCheck, ImageId, ReleaseNumber, Route, RuleKey, Seconds, ServiceName, Weights, instances};
 
 /// One deed: run and undo. Everything a step needs is in it or is looked up by name or tag when used; steps pass nothing to each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -281,7 +281,7 @@ impl fmt::Display for Step {
             Self::CreateTargetGroup { fleet, spec } => write!(f, "target group {fleet}, checked at port {} {}", spec.port, spec.path),
             Self::CreateTestRule { fleet } => write!(f, "test rule for {fleet}, which no visitor can match"),
             Self::IdleInRoute { rule, before, after } => write!(f, "route {rule}: {before} -> {after}"),
-            Self::LaunchFleet { fleet, size, max } => write!(f, "fleet {fleet}, {size} instance{} (at most {max})", plural(*size)),
+            Self::LaunchFleet { fleet, size, max } => write!(f, "fleet {fleet}, {} (at most {max})", instances(*size)),
             Self::AwaitHealthy { fleet, count, within, stable_for: Seconds(0) } => {
                 write!(f, "{count} of {count} healthy in {fleet} at the load balancer now, or within {within}")
             }
@@ -294,7 +294,8 @@ impl fmt::Display for Step {
             Self::WatchFleet { fleet, count, span } => write!(f, "{fleet} stays healthy, {count} of {count}, for {span}"),
             Self::SettleFleet { fleet, min, max } => write!(f, "{fleet} heals by the load balancer's checks, {min} to {max} instances"),
             Self::ResizeFleet { fleet, size_before, size: 0, .. } => {
-                write!(f, "put {fleet} to sleep: its {size_before} instance{} end, the rest of it stays", plural(*size_before))
+                let end = if *size_before == 1 { "ends" } else { "end" };
+                write!(f, "put {fleet} to sleep: its {} {end}, the rest of it stays", instances(*size_before))
             }
             Self::ResizeFleet { fleet, size_before, size, max } => write!(f, "resize {fleet} from {size_before} to {size} (at most {max})"),
             Self::LeaveRoute { rule, release } => write!(f, "take {release} out of route {rule}"),
@@ -313,8 +314,4 @@ impl fmt::Display for Step {
             Self::TerminateProof { .. } => write!(f, "terminate the proof instance"),
         }
     }
-}
-
-fn plural(count: u32) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }

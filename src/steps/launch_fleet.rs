@@ -8,7 +8,7 @@ use super::wait::{appears, ended, failed, settled, tolerated};
 use super::{Cx, Done, StepError, Undone};
 use crate::aws::{ErrorKind, GroupInfo, NewGroup};
 use crate::health::{Look, Waiting};
-use crate::model::FleetKey;
+use crate::model::{FleetKey, instances};
 
 /// Beyond the drain: terminating and deleting take minutes.
 const SLACK: Duration = Duration::from_secs(900);
@@ -30,9 +30,9 @@ pub(super) async fn run(cx: &Cx, fleet: &FleetKey, size: u32, max: u32) -> Done 
     if found.group.desired < size {
         // An undo that was cut short had begun to shrink it.
         let answer = cx.aws.autoscaling.resize(&name, size, max.max(size), size).await;
-        answer.during(&format!("bring {what} to {size} instances"))?;
+        answer.during(&format!("bring {what} to {}", instances(size)))?;
     }
-    Ok(format!("{what}, {size} instances"))
+    Ok(format!("{what}, {}", instances(size)))
 }
 
 async fn create(cx: &Cx, fleet: &FleetKey, size: u32, max: u32) -> Result<(), StepError> {
@@ -105,13 +105,20 @@ async fn next(cx: &Cx, fleet: &FleetKey, found: GroupInfo) -> Look<(), StepError
         }
         cx.aws.autoscaling.resize(&group.name, 0, group.max, 0).await
     } else if !group.instances.is_empty() {
-        return waiting(format!("{fleet}: {} instances leaving", group.instances.len()));
+        return waiting(leaving(fleet, group.instances.len()));
     } else {
         cx.aws.autoscaling.delete_group(&group.name).await
     };
     match answer {
         // Not now (something is still going on in it), or gone meanwhile: the next look tells.
         Err(error) if error.kind != ErrorKind::InUse && error.code != "ValidationError" => failed(error, &what),
-        _ => waiting(format!("{fleet}: {} instances leaving", group.instances.len())),
+        _ => waiting(leaving(fleet, group.instances.len())),
+    }
+}
+
+fn leaving(fleet: &FleetKey, left: usize) -> String {
+    match u32::try_from(left).unwrap_or(u32::MAX) {
+        0 => format!("{fleet}: no instance left, the group goes next"),
+        left => format!("{fleet}: {} leaving", instances(left)),
     }
 }

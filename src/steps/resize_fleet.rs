@@ -4,14 +4,14 @@ use super::error::During;
 use super::pin_size::group;
 use super::traffic_guard::traffic_guard;
 use super::{Cx, Done, StepError, Undone};
-use crate::model::{FleetKey, Group};
+use crate::model::{FleetKey, Group, instances};
 
 pub(super) async fn run(cx: &Cx, fleet: &FleetKey, size_before: u32, size: u32, max: u32) -> Done {
     let found = group(cx, fleet).await?.group;
     // Growing: it may be bigger than planned by now, and then it stays so.
     let wanted = if size >= size_before { size.max(found.desired) } else { size };
     resize(cx, fleet, &found, wanted, max).await?;
-    Ok(format!("{fleet} at {wanted} instances"))
+    Ok(format!("{fleet} at {}", instances(wanted)))
 }
 
 pub(super) async fn undo(cx: &Cx, fleet: &FleetKey, size_before: u32, max: u32) -> Undone {
@@ -28,5 +28,5 @@ async fn resize(cx: &Cx, fleet: &FleetKey, found: &Group, size: u32, max: u32) -
         traffic_guard(cx, fleet).await?;
     }
     let answer = cx.aws.autoscaling.resize(&found.name, size, max.max(size), size).await;
-    answer.during(&format!("bring {fleet} to {size} instances"))
+    answer.during(&format!("bring {fleet} to {}", instances(size)))
 }

@@ -108,6 +108,23 @@ async fn what_cannot_run_is_terminal_evidence_on_the_console() {
     assert!(console.contains("name queue, of which its user data says nothing"), "{console}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_runs_but_is_not_well_says_why_on_the_console() {
+    let bench = Bench::open();
+    let (_, site) = bench.repository(&[("page", "text")], None);
+    let image = bench.image(&json!({ "repositories": { "site": site } })).await;
+    let run =
+        "echo looking for stock; exec adstage sandbox shop web --listen \"$HOST:$PORT\" --page page --release r42 --stock stock.invalid";
+    let web = json!({ "repository": "site", "run": run, "port": 8001, "health_path": "/up" });
+    let data = user_data(&json!({ "web": web }));
+    let id = bench.run(&image, &data, &[("adstage:mode", "fleet"), ("adstage:services", "web")]).await;
+    let console = bench.says(&id, "GET /up -> 503", 1).await;
+    let Some(ConsoleLine::Unwell { service, answer, tail }) = ConsoleLine::last_of(&console) else { panic!("{console}") };
+    assert_eq!((service.as_str(), answer.as_str()), ("web", "GET /up -> 503 cannot reach stock.invalid"));
+    assert_eq!(tail, ["looking for stock"]);
+    assert!(!console.contains(r#""event":"ready""#), "{console}");
+}
+
 /// Stands for systemd: a program for each name that notes how it was called.
 fn stand_in(folder: &std::path::Path, name: &str, script: &str) {
     let path = folder.join(name);

@@ -134,7 +134,7 @@ fn the_remains_of_a_killed_deploy_are_cleared_first() {
      17           worker-r43 stays healthy, 1 of 1, for 5m
      18 settle    web-r43 heals by the load balancer's checks, 2 to 4 instances
      19           worker-r43 heals by the load balancer's checks, 1 to 2 instances
-     20           put worker-r41 to sleep: its 1 instance end, the rest of it stays
+     20           put worker-r41 to sleep: its 1 instance ends, the rest of it stays
     ");
 }
 
@@ -151,7 +151,7 @@ fn a_deploy_killed_after_its_cutover_is_finished_by_asking_for_it_again() {
       note  r42 has all visitors already; what the deploy of r42 by ana left undone is finished
       1 settle    web-r42 heals by the load balancer's checks, 2 to 4 instances
       2           worker-r42 heals by the load balancer's checks, 1 to 2 instances
-      3           put worker-r41 to sleep: its 1 instance end, the rest of it stays
+      3           put worker-r41 to sleep: its 1 instance ends, the rest of it stays
       4           take r40 out of route web (rule 10)
       5           retire web-r40, drained for 30s (no way back)
     ");

@@ -42,8 +42,7 @@ fn to_a_warm_fleet_that_was_scaled_in() {
 fn workers_are_woken_after_the_visitors_are_back() {
     assert_snapshot!(rollback(&world("web: r41 x3 warm, r42 x3 live, before=r41; worker: r41 x0, r42 x2 live, before=r41")), @"
     back from r42 to r41 (shop-41, ami-41)
-      note  worker-r41 sleeps: it is woken first
-      note  workers follow once the visitors are back
+      note  worker-r41 sleeps: it is woken once the visitors are back
       note  r42 will be marked bad: deploying it again needs --force
       1 await     3 of 3 healthy in web-r41 at the load balancer now, or within 30s
       2 cut over  pin web-r42 at 3 (smallest size was 1)
@@ -230,7 +229,7 @@ fn a_rollback_that_was_killed_is_finished() {
       1 launch    resize worker-r41 from 0 to 1 (at most 2)
       2 await     1 of 1 healthy in worker-r41 at the load balancer for 20s, within 10m
       3 settle    worker-r41 heals by the load balancer's checks, 1 to 2 instances
-      4           put worker-r42 to sleep: its 1 instance end, the rest of it stays
+      4           put worker-r42 to sleep: its 1 instance ends, the rest of it stays
       5           web-r41 heals by the load balancer's checks, 2 to 4 instances
     ");
 }

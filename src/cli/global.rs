@@ -82,7 +82,8 @@ impl Global {
             quiet: options.quiet,
             verbose: options.verbose,
             dumb: surroundings.dumb,
-            github: surroundings.github && !surroundings.no_color,
+            github: surroundings.github,
+            no_color: surroundings.no_color,
         };
         let (report, trouble) = Report::new(&settings, clock.clone());
         if let Some(failure) = trouble {

@@ -102,13 +102,16 @@ impl Status {
         let services: Vec<_> = world.fleets.iter().map(|fleet| fleet_status(environment, world, fleet)).collect();
         let live = serving.0.iter().max_by_key(|(_, share)| **share).map(|(release, _)| *release);
         let live = live.or_else(|| services.iter().filter(|fleet| fleet.weight > 0).map(|fleet| fleet.release).max());
-        let idle = |release: &ReleaseNumber| !services.iter().any(|fleet| fleet.release == *release && fleet.weight > 0);
+        let open = world.records.lock.as_ref().and_then(|lock| lock.open.as_ref());
+        let operation = open.and_then(|id| world.records.operations.iter().find(|operation| operation.id == *id)).cloned();
+        // What an open operation prepares is a candidate: nobody can go back to it.
+        let candidate = operation.as_ref().and_then(|operation| operation.release);
+        let serves = |release: &ReleaseNumber| services.iter().any(|fleet| fleet.release == *release && fleet.weight > 0);
+        let idle = |release: &ReleaseNumber| Some(*release) != candidate && !serves(release);
         let mut warm: Vec<_> = services.iter().filter(|fleet| fleet.desired > 0).map(|fleet| fleet.release).filter(idle).collect();
         warm.sort();
         warm.dedup();
         warm.reverse();
-        let open = world.records.lock.as_ref().and_then(|lock| lock.open.as_ref());
-        let operation = open.and_then(|id| world.records.operations.iter().find(|operation| operation.id == *id)).cloned();
         let mut status = Self {
             environment: environment.name.clone(),
             address: world.address.clone(),
@@ -135,6 +138,7 @@ impl Status {
                 _ if serves => "serving",
                 Verdict::Bad { .. } => "bad",
                 _ if self.warm.contains(&number) => "warm",
+                _ if self.operation.as_ref().is_some_and(|operation| operation.release == Some(number)) => "candidate",
                 Verdict::Untried => "untried",
                 Verdict::Good => "gone",
             };

@@ -34,6 +34,13 @@ fn indented(head: &str, body: &str) -> String {
     format!("{}{}\n", color::dim(head), body.trim_end().replace('\n', &margin))
 }
 
+/// What GitHub shows at the top of the run: one line, its own characters escaped.
+pub(super) fn annotation(failure: &Failure) -> String {
+    let serving = failure.serving.as_ref().map(|serving| format!(". Now serving: {serving}")).unwrap_or_default();
+    let text = format!("{}{serving}", failure.what).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    format!("::error title=adstage::{text}\n")
+}
+
 /// The same for programs, with fields the command adds.
 pub(super) fn json(failure: &Failure, attached: Map<String, Value>) -> String {
     let plain = |lines: &[String]| -> Vec<String> { lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect() };

@@ -66,7 +66,7 @@ pub struct Report {
 
 struct Inner {
     output: Output,
-    quiet: bool,
+    github: bool,
     tick: Duration,
     clock: Clock,
     began: Moment,
@@ -110,7 +110,7 @@ impl Report {
         let began = clock.moment();
         // Only a terminal is redrawn; elsewhere a second is fine enough for the heartbeat.
         let tick = Duration::from_millis(if settings.shown() == Progress::Tty { 200 } else { 1_000 });
-        let inner = Inner { output: settings.output, quiet: settings.quiet, tick, clock, began, state: Mutex::new(state) };
+        let inner = Inner { output: settings.output, github: settings.github, tick, clock, began, state: Mutex::new(state) };
         (Self { inner: Arc::new(inner) }, trouble)
     }
 
@@ -202,7 +202,8 @@ impl Report {
             return;
         }
         let text = failure::text(failure);
-        let _ = write!(self.state().stderr, "{text}");
+        let annotation = if self.inner.github { failure::annotation(failure) } else { String::new() };
+        let _ = write!(self.state().stderr, "{text}{annotation}");
     }
 
     /// Lets the faces show the passing of time, for as long as `work` takes.
@@ -226,11 +227,6 @@ impl Report {
         let mut state = self.state();
         let State { face, file, .. } = &mut *state;
         face.iter_mut().chain(file).for_each(|face| face.close());
-    }
-
-    /// True with `-q`.
-    pub fn quiet(&self) -> bool {
-        self.inner.quiet
     }
 }
 

@@ -61,8 +61,10 @@ pub struct Settings {
     pub verbose: u8,
     /// The terminal cannot move its cursor.
     pub dumb: bool,
-    /// On GitHub Actions with colour allowed: groups, annotations, forced colour.
+    /// On GitHub Actions: the plan is folded, a failure is annotated, and colour is drawn although there is no terminal.
     pub github: bool,
+    /// NO_COLOR is set.
+    pub no_color: bool,
 }
 
 impl Settings {
@@ -84,7 +86,7 @@ impl Settings {
         match self.color {
             Color::Always => anstream::ColorChoice::Always,
             Color::Never => anstream::ColorChoice::Never,
-            Color::Auto if self.github => anstream::ColorChoice::Always,
+            Color::Auto if self.github && !self.no_color => anstream::ColorChoice::Always,
             Color::Auto => anstream::AutoStream::choice(stream),
         }
     }

@@ -149,6 +149,12 @@ fn a_failure_has_five_parts_in_one_order() {
 }
 
 #[test]
+fn github_gets_one_line() {
+    let said = failure::annotation(&example());
+    assert_eq!(said, "::error title=adstage::r42 did not start, so the deploy was undone. Now serving: r41, 100 %25, never interrupted\n");
+}
+
+#[test]
 fn a_failure_as_json_keeps_the_fields_of_its_command() {
     let mut attached = Map::new();
     attached.insert("outcome".into(), json!("rolled-back"));

@@ -95,6 +95,7 @@ fn plain_progress_is_one_line_per_change_and_a_heartbeat_in_silence() {
     adstage 0.1.0 deploy shop → production, account 444455556666, eu-central-1, as ana
     r42 would replace r41
     11:07:10 #1  launch    still at it, 28s: fleet web-r42, 3 instances
+    11:07:40 #1  launch    still at it, 58s: fleet web-r42, 3 instances
     11:07:40 #1  launch    ok 58s, 3 instances
     11:07:50 #2  await     web 1/3 healthy  [i-0a91c initial]
     11:08:20 #2  await     still at it, 40s: i-0a91c initial

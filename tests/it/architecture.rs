@@ -49,6 +49,7 @@ const DOORS: &[(&str, &str)] = &[
     ("src/report/failure.rs", "failures before any report exists"),
     ("src/report/mod.rs", "the printer"),
     ("tests/it/bench.rs", "real time: instances are real processes"),
+    ("tests/it/main.rs", "real time: the modules of the stories, whose processes are real"),
     ("tests/it/conformance.rs", "CI says so in an environment variable; a skipped test says so"),
     ("tests/it/sandbox.rs", "virtual time"),
     ("tests/it/typed.rs", "the real binary in an environment made for it"),

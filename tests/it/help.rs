@@ -58,3 +58,29 @@ fn the_topics_name_only_commands_that_exist() {
         assert!(known, "the help topics name `adstage {words}`, which does not exist");
     }
 }
+
+/// Every text of ours that begins with (or quotes) a command names one that exists: a next step that cannot be typed is worse than none.
+#[test]
+fn no_message_names_a_command_that_does_not_exist() {
+    let command = adstage::cli::command();
+    // Sentences about adstage, not commands.
+    let prose = ["is", "itself"];
+    let known = |word: &str| prose.contains(&word) || command.find_subcommand(word).is_some();
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    let mut wrong = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let named = ["\"adstage ", "`adstage ", "\"adstage --sandbox ", "`adstage --sandbox "]
+                .iter()
+                .flat_map(|start| text.split(start).skip(1));
+            let words = named.map(|rest| rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default());
+            wrong.extend(words.filter(|word| !word.is_empty() && !known(word)).map(|word| format!("{}: adstage {word}", path.display())));
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+}

@@ -55,6 +55,7 @@ const DOORS: &[(&str, &str)] = &[
     ("tests/it/typed.rs", "the real binary in an environment made for it"),
     ("tests/it/workshop.rs", "real time: stories run on real processes"),
     ("tests/it/stage.rs", "real time: stories run on real processes"),
+    ("tests/it/visitors.rs", "real time: visitors of real processes"),
 ];
 
 /// What `clippy.toml` bans outside its doors.

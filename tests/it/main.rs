@@ -28,14 +28,11 @@ mod records;
 mod rollback;
 mod sandbox;
 mod setup;
-#[allow(clippy::disallowed_methods, reason = "real processes run in real time")]
 mod stage;
 mod state_table;
 mod status;
 mod steps;
 mod typed;
-#[allow(clippy::disallowed_methods, reason = "real processes run in real time")]
 mod visitors;
-#[allow(clippy::disallowed_methods, reason = "real processes run in real time")]
 mod workshop;
 mod yard;

@@ -1,6 +1,8 @@
 //! Stories with real processes, real sockets and steady visitors: the company's own program is baked, deployed, replaced, broken, rolled
 //! back, by commands typed one at a time.
 
+#![allow(clippy::disallowed_methods, reason = "real processes run in real time")]
+
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -123,6 +125,7 @@ fn drift_is_said(shop: &Workshop) {
     let sentence = drifted["drift"][0].as_str().unwrap();
     assert!(sentence.contains("r1") && sentence.contains("r2"), "{sentence}");
     shop.by_hand(async |account| account.set_weights_by_hand("10", &[(one, 100), (two, 0)]).await);
+    std::thread::sleep(Duration::from_secs(2));
 }
 
 /// Exit 7, the reason on screen, production untouched, nothing left behind.

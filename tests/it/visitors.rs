@@ -1,5 +1,7 @@
 //! A load generator of the tests' own: plain HTTP/1.1 over blocking sockets, sharing no code with what it measures.
 
+#![allow(clippy::disallowed_methods, reason = "real processes run in real time")]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,8 @@
 //! A company on this machine: a folder with `adstage.toml` and git repositories, and a loopback sandbox of its own. Dropping it stops
 //! the sandbox.
 
+#![allow(clippy::disallowed_methods, reason = "real processes run in real time")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    /// Name and type of every attribute of `lock.md` §1.1, `pk` and `sk` included.
+    /// Name and type of every attribute of the `LOCK` row, `pk` and `sk` included.
     const ATTRIBUTES: [(&str, &str); 21] = [
         ("pk", "S"),
         ("sk", "S"),

@@ -1,5 +1,5 @@
-//! The transactions of the lock, as values: who may write what under which condition. `lock.md` §1.2 in code; each reads like a row of
-//! its table. Nothing here talks to anybody.
+//! The transactions of the lock, as values: who may write what under which condition. Each reads like a row of
+//! a table. Nothing here talks to anybody.
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};

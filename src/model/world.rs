@@ -62,7 +62,7 @@ pub struct Serving(pub BTreeMap<ReleaseNumber, u32>);
 #[serde(transparent)]
 pub struct Drift(pub String);
 
-/// The rows of the state table that concern one environment (`lock.md` §1.1).
+/// The rows of the state table that concern one environment (the lock, the freeze, and the journal).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Records {
     /// `LOCK`, if anybody ever took it.

@@ -20,7 +20,7 @@ use crate::model::{
 };
 use crate::observe::{self, Wants};
 use crate::plan::{self, Plan, Refusal};
-use crate::steps::Cx;
+use crate::steps::{Cx, KnownDoor};
 
 /// What is to be done.
 pub struct Work<'w> {
@@ -289,6 +289,7 @@ impl Operator<'_> {
             environment: environment.clone(),
             operation,
             owner: self.global.who(&self.access.caller),
+            door: KnownDoor::default(),
             progress: std::sync::Arc::new(|_| ()),
         };
         let interrupts = interrupt::listen(&self.global.report);

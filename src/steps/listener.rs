@@ -1,13 +1,23 @@
 //! The environment's door: its load balancer and listener, found by name and port when they are used.
 
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
 use super::error::During;
 use super::{Cx, StepError};
 use crate::model::{PROBE_HEADER, Rule, RuleAction, RuleKey};
 
+#[derive(Debug, Clone)]
 pub(super) struct Door {
     /// ARN of the listener visitors use.
     pub listener: String,
 }
+
+/// The door once it was found. An ARN never changes and a listener that is gone is an error at its next use, so looking for it again in
+/// every step would only spend the reads that AWS allows per second; what rules say is read fresh each time.
+#[derive(Debug, Clone, Default)]
+pub struct KnownDoor(Arc<OnceCell<Door>>);
 
 /// The door, if it is there.
 pub(super) async fn find(cx: &Cx) -> Result<Option<Door>, StepError> {
@@ -25,7 +35,8 @@ pub(super) async fn door(cx: &Cx) -> Result<Door, StepError> {
         let what = format!("load balancer {} has no listener at port {}", wanted.name, wanted.listener.port);
         StepError::new(what).because(format!("`adstage setup {}` creates it", cx.environment.name))
     };
-    find(cx).await?.ok_or_else(missing)
+    let look = || async { find(cx).await?.ok_or_else(missing) };
+    cx.door.0.get_or_try_init(look).await.cloned()
 }
 
 /// Every rule of the listener.

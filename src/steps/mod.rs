@@ -48,6 +48,7 @@ mod wait;
 mod watch_fleet;
 
 pub use error::StepError;
+pub use listener::KnownDoor;
 
 use std::fmt;
 use std::sync::Arc;
@@ -70,6 +71,8 @@ pub struct Cx {
     pub operation: OperationId,
     /// Who does it, for the tags.
     pub owner: String,
+    /// The environment's listener, looked for once per operation; starts as `default()`.
+    pub door: KnownDoor,
     /// Takes what is to be told while a step waits.
     pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
 }

@@ -101,6 +101,7 @@ impl Bench {
             environment: Arc::new(environment()),
             operation: OperationId("01JD0000000000000000000001".into()),
             owner: "ana <ana@example.com>".into(),
+            door: steps::KnownDoor::default(),
             progress: Arc::new(move |progress| listener.lock().unwrap().push(progress.text)),
         };
         Self { sandbox, cx, told }

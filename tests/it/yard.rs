@@ -14,7 +14,7 @@ use adstage::model::*;
 use adstage::observe::{self, Wants};
 use adstage::plan::{self, BakeRequest, DeployRequest, Plan, Refusal, RollbackRequest};
 use adstage::sandbox::{Options, Sandbox, Visit};
-use adstage::steps::Cx;
+use adstage::steps::{Cx, KnownDoor};
 use tokio::sync::watch;
 
 use crate::line::Line;
@@ -273,6 +273,7 @@ impl Operator {
             environment: self.environment.clone(),
             operation,
             owner: self.who.who.clone(),
+            door: KnownDoor::default(),
             progress: Arc::new(|_| ()),
         };
         let emit: execute::Emit = Arc::new(move |event| events.lock().unwrap().push(event));

@@ -51,7 +51,9 @@ fn deeds(stage: &Stage) -> Vec<String> {
             Step::CreateTargetGroup { fleet, .. } => ("target group".to_string(), fleet),
             Step::CreateTestRule { fleet } => ("test rule no visitor can match".to_string(), fleet),
             other => {
-                let mark = if other.has_way_back() || other.to_string().contains("no way back") { "" } else { " (no way back)" };
+                // Retiring says so itself, wherever it is named.
+                let said = other.has_way_back() || matches!(other, Step::RetireFleet { .. });
+                let mark = if said { "" } else { " (no way back)" };
                 lines.push(("", format!("{other}{mark}")));
                 continue;
             }

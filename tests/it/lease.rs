@@ -14,35 +14,35 @@ use adstage::sandbox::{Misfortune, Options, Sandbox, When};
 
 use crate::line::Line;
 
-fn seconds(count: u64) -> Duration {
+pub fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-fn scope() -> Scope {
+pub fn scope() -> Scope {
     Scope::environment("adstage", &"shop".parse().unwrap(), &"staging".parse().unwrap())
 }
 
 /// An AWS account with a state table.
-struct Account {
-    sandbox: Sandbox,
+pub struct Account {
+    pub sandbox: Sandbox,
 }
 
 /// One process of adstage: its own clock, its own network.
-struct Process {
-    db: Dynamodb,
-    clock: Clock,
-    line: Arc<Line>,
-    who: Identity,
+pub struct Process {
+    pub db: Dynamodb,
+    pub clock: Clock,
+    pub line: Arc<Line>,
+    pub who: Identity,
 }
 
 impl Account {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let account = Self { sandbox: Sandbox::in_process(Options::default()) };
         account.process("setup").await.db.create_table(&scope().table).await.unwrap();
         account
     }
 
-    async fn process(&self, name: &str) -> Process {
+    pub async fn process(&self, name: &str) -> Process {
         let (clock, line) = (Clock::for_tests(), Arc::new(Line::default()));
         let connection = Connection {
             region: "eu-central-1".into(),
@@ -65,11 +65,11 @@ impl Account {
     }
 
     /// The n-th next call of this action is carried out, but nobody hears of it.
-    fn lose_reply(&self, action: &str, n: usize) {
+    pub fn lose_reply(&self, action: &str, n: usize) {
         self.sandbox.faults().schedule(When::Action(action.into(), n), Misfortune::LoseReply);
     }
 
-    async fn rows(&self) -> (LockRecord, Vec<journal::Logged>) {
+    pub async fn rows(&self) -> (LockRecord, Vec<journal::Logged>) {
         let db = self.process("reader").await.db;
         let lock = lock::read(&db, &scope()).await.unwrap().lock.unwrap();
         let operation = lock.open.clone().or_else(|| lock.operation.clone()).unwrap();
@@ -77,7 +77,7 @@ impl Account {
     }
 }
 
-fn record(id: &str) -> OperationRecord {
+pub fn record(id: &str) -> OperationRecord {
     OperationRecord {
         id: OperationId(id.into()),
         kind: OperationKind::Deploy,
@@ -92,7 +92,7 @@ fn record(id: &str) -> OperationRecord {
     }
 }
 
-fn intent(id: &str) -> Intent {
+pub fn intent(id: &str) -> Intent {
     Intent {
         operation: OperationId(id.into()),
         doing: format!("deploying {id}"),
@@ -104,26 +104,26 @@ fn intent(id: &str) -> Intent {
     }
 }
 
-fn note(text: &str) -> Item {
+pub fn note(text: &str) -> Item {
     Entry::Note { text: text.into() }.item()
 }
 
-fn ended(outcome: Outcome) -> Release {
+pub fn ended(outcome: Outcome) -> Release {
     let event = Entry::Ended { outcome, reason: None }.item();
     Release { events: vec![event], ended: Some(journal::ended(outcome, None, "2026-11-22T10:09:00Z")), writes: Vec::new() }
 }
 
 impl Process {
-    async fn acquire(&self, intent: Intent) -> Result<Held, Blocked> {
+    pub async fn acquire(&self, intent: Intent) -> Result<Held, Blocked> {
         lock::acquire(&self.db, &self.clock, scope(), self.who.clone(), intent).await
     }
 
-    async fn acquire_within(&self, timeout: u64, intent: Intent) -> Result<Held, Blocked> {
+    pub async fn acquire_within(&self, timeout: u64, intent: Intent) -> Result<Held, Blocked> {
         let wait = Wait { timeout: seconds(timeout), tell: &|_, _| () };
         lock::acquire_within(&self.db, &self.clock, scope(), self.who.clone(), intent, wait).await
     }
 
-    async fn put(&self, item: Item) {
+    pub async fn put(&self, item: Item) {
         self.db.write(&scope().table, &Write::put(item)).await.unwrap();
     }
 }

@@ -1,25 +1,42 @@
-//! What somebody is shown whom a lock keeps out: who has it, from where, doing what, since when, whether they are alive, and what to
-//! type.
+//! What somebody is shown whom a lock keeps out: who has it, from where, doing what, since when, for how long about, whether they are
+//! alive, and what to type.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::access::{Access, refused};
+use super::lock::{LISTEN, freeze_end, place};
 use crate::failure::{End, Failure};
 use crate::journal;
-use crate::lock::Blocked;
+use crate::lock::{Blocked, constants};
 use crate::model::{FreezeRecord, LockRecord, Scope, Seconds};
 use crate::report::ago;
 
-/// The failure that says so. `command` is what was typed, without `--lock-timeout`.
-pub async fn failure(blocked: Blocked, access: &Access, scope: &Scope, what: &str, command: &str, now: Timestamp) -> Failure {
+/// Who was kept out of what.
+pub struct Attempt<'a> {
+    /// The environment, or the image.
+    pub subject: &'a str,
+    /// What was typed, without `--lock-timeout`.
+    pub command: &'a str,
+    /// The environment whose lock it is; none for an image's, which no `lock` command reaches.
+    pub environment: Option<&'a str>,
+    /// `--override-freeze` would have passed.
+    pub overrides: bool,
+    /// For how long a holder was waited for.
+    pub waited: Duration,
+    /// By AWS's clock.
+    pub now: Timestamp,
+}
+
+/// The failure that says so.
+pub async fn failure(blocked: Blocked, access: &Access, scope: &Scope, attempt: &Attempt<'_>) -> Failure {
+    let Attempt { subject: what, now, .. } = *attempt;
     let environment = &access.environment;
     match blocked {
-        Blocked::Held(lock, quiet) => {
-            held(&lock, quiet, what, now).next(format!("{command} --lock-timeout 15m")).next(format!("adstage status {}", environment.name))
-        }
-        Blocked::Frozen(freeze) => frozen(&freeze, what),
+        Blocked::Held(lock, quiet) => held(&lock, quiet, attempt),
+        Blocked::Frozen(freeze) => frozen(&freeze, attempt, &TimeZone::system()),
         Blocked::Unfinished(id) => {
             let record = journal::operation(&access.aws.dynamodb, scope, &id).await;
             let Ok(Some((operation, _))) = record else {
@@ -40,78 +57,85 @@ pub async fn failure(blocked: Blocked, access: &Access, scope: &Scope, what: &st
     }
 }
 
-fn held(lock: &LockRecord, quiet: Duration, what: &str, now: Timestamp) -> Failure {
-    let mut failure = Failure::new(End::Locked, format!("{what} is locked: {} is {}", lock.who, lock.doing));
-    let place = if lock.via.is_empty() || lock.via == "laptop" { lock.host.clone() } else { format!("{} ({})", lock.host, lock.via) };
-    failure = failure.because(format!("since {}, from {place}", ago(&lock.since, now)));
+fn held(lock: &LockRecord, quiet: Duration, attempt: &Attempt<'_>) -> Failure {
+    let Attempt { subject, command, waited, now, .. } = *attempt;
+    let mut failure = Failure::new(End::Locked, format!("{subject} is locked: {} is {}", lock.who, lock.doing));
+    failure = failure.because(format!("since {}, from {}", ago(&lock.since, now), place(lock)));
     if !lock.stage.is_empty() {
-        let left = lock.eta_s.map(|left| format!(", about {} to go", Seconds(left))).unwrap_or_default();
-        failure = failure.because(format!("at {}{left}", lock.stage));
+        failure = failure.because(format!("at {}{}", lock.stage, left(lock, now)));
     }
-    let lapses = format!("a lock lapses by itself {} after its holder's last sign", Seconds(lock.lease_ms / 1000));
-    failure.because(match quiet.as_secs() {
-        ..15 => lapses,
-        _ => format!("quiet for {}; {lapses}", Seconds::from(quiet)),
-    })
+    failure.because.extend(sign(quiet, waited));
+    if let Some(operation) = &lock.operation {
+        failure = failure.because(format!("operation {operation}"));
+    }
+    let lapse = Seconds::from(Duration::from_millis(lock.lease_ms) + constants::GRACE);
+    let enough = Seconds(lapse.0 + constants::POLL.as_secs());
+    if waited < enough.duration() {
+        let hint = format!("if nobody is there any more, --lock-timeout {}s or longer takes over; shorter ones never do,", enough.0);
+        failure = failure.because(hint + " however often they are repeated");
+    }
+    failure = failure.next(format!("{command} --lock-timeout 15m"));
+    match attempt.environment {
+        Some(name) => failure.next(format!("adstage lock halt {name}")).next(format!("adstage lock show {name}")),
+        None => failure,
+    }
 }
 
-fn frozen(freeze: &FreezeRecord, what: &str) -> Failure {
-    let until = freeze.until.as_ref().map_or_else(|| "until somebody lifts it".to_string(), |until| format!("until {until}"));
-    let failure = Failure::new(End::Locked, format!("{what} is frozen by {} {until}", freeze.who));
-    failure.because(format!("\"{}\"", freeze.reason)).because("a person's freeze is never waited for")
+/// Alive or not, if we looked for long enough to know.
+fn sign(quiet: Duration, waited: Duration) -> Option<String> {
+    match quiet >= LISTEN {
+        true => Some(format!("quiet for {}, so perhaps gone", Seconds::from(quiet))),
+        false => (waited >= LISTEN).then(|| format!("alive: renewed {} ago, as seen from here", Seconds::from(quiet))),
+    }
+}
+
+/// How long it may still take, going by what it took before.
+pub fn to_go(lock: &LockRecord, now: Timestamp) -> Option<Seconds> {
+    let since: Timestamp = lock.since.parse().ok()?;
+    let elapsed = u64::try_from(now.duration_since(since).as_secs()).unwrap_or_default();
+    Some(Seconds(lock.eta_s?.saturating_sub(elapsed)))
+}
+
+fn left(lock: &LockRecord, now: Timestamp) -> String {
+    match to_go(lock, now) {
+        None => String::new(),
+        Some(Seconds(0)) => ", longer than usual already".into(),
+        Some(left) => format!(", about {} to go", about(left)),
+    }
+}
+
+/// An estimate is not to the second.
+fn about(span: Seconds) -> Seconds {
+    match span.0 {
+        ..90 => Seconds(span.0.next_multiple_of(10)),
+        seconds => Seconds(seconds.next_multiple_of(60)),
+    }
+}
+
+fn frozen(freeze: &FreezeRecord, attempt: &Attempt<'_>, zone: &TimeZone) -> Failure {
+    let Attempt { subject, command, now, .. } = *attempt;
+    let failure = Failure::new(End::Locked, format!("{subject} is frozen by {} {}", freeze.who, freeze_end(freeze, now, zone)));
+    let failure = failure.because(format!("\"{}\"", freeze.reason)).because("a person's freeze is never waited for");
+    let failure = if attempt.overrides { failure.next(format!("{command} --override-freeze \"…\"")) } else { failure };
+    match attempt.environment {
+        Some(name) => failure.next(format!("adstage lock unfreeze {name}")),
+        None => failure,
+    }
 }
 
 /// The line a waiter sees.
-pub fn waiting(lock: &LockRecord, quiet: Duration) -> String {
-    let stage = if lock.stage.is_empty() { String::new() } else { format!(", at {}", lock.stage) };
-    let quiet = if quiet.as_secs() < 15 { String::new() } else { format!(", quiet for {}", Seconds::from(quiet)) };
+pub fn waiting(lock: &LockRecord, quiet: Duration, now: Timestamp) -> String {
+    let stage = if lock.stage.is_empty() { String::new() } else { format!(", at {}{}", lock.stage, left(lock, now)) };
+    let lapse = Duration::from_millis(lock.lease_ms) + constants::GRACE;
+    let quiet = match quiet >= LISTEN {
+        true => {
+            let [quiet, rest] = [quiet, lapse.saturating_sub(quiet)].map(Seconds::from);
+            format!(", quiet for {quiet}: taken over in {rest} if there is no sign")
+        }
+        false => String::new(),
+    };
     format!("waiting for {} on {}: {}{stage}{quiet}", lock.who, lock.host, lock.doing)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::LockState;
-
-    #[test]
-    fn the_blocked_one_sees_who_from_where_since_when_and_at_what() {
-        let lock = LockRecord {
-            state: LockState::Held,
-            who: "joe".into(),
-            host: "runner-7".into(),
-            via: "https://ci.example.com/8841".into(),
-            doing: "deploying r412".into(),
-            stage: "await".into(),
-            since: "2026-11-22T14:02:11Z".into(),
-            eta_s: Some(600),
-            lease_ms: 60_000,
-            ..LockRecord::default()
-        };
-        let now = "2026-11-22T14:05:31Z".parse().expect("a time");
-        let failure = held(&lock, Duration::from_secs(20), "production", now);
-        assert_eq!((failure.end.code(), failure.what.as_str()), (5, "production is locked: joe is deploying r412"));
-        assert_eq!(
-            failure.because,
-            [
-                "since 3m ago, from runner-7 (https://ci.example.com/8841)",
-                "at await, about 10m to go",
-                "quiet for 20s; a lock lapses by itself 1m after its holder's last sign",
-            ]
-        );
-        let line = waiting(&lock, Duration::from_secs(2));
-        assert_eq!(line, "waiting for joe on runner-7: deploying r412, at await");
-    }
-
-    #[test]
-    fn a_freeze_names_its_person_and_reason() {
-        let freeze = FreezeRecord {
-            who: "maya".into(),
-            reason: "year-end close".into(),
-            made: String::new(),
-            until: Some("2026-12-01T08:00:00Z".into()),
-        };
-        let failure = frozen(&freeze, "production");
-        assert_eq!(failure.what, "production is frozen by maya until 2026-12-01T08:00:00Z");
-        assert_eq!(failure.because[0], "\"year-end close\"");
-    }
-}
+mod tests;

@@ -21,6 +21,7 @@ mod help;
 mod history;
 mod image;
 mod interrupt;
+mod lock;
 mod man;
 mod operate;
 mod refs;
@@ -51,6 +52,7 @@ enum Command {
     Rollback(rollback::Args),
     Status(status::Args),
     History(history::Args),
+    Lock(lock::Args),
     Config(config::Args),
     Sandbox(sandbox::Args),
     Agent(agent::Args),
@@ -68,6 +70,7 @@ impl Command {
             Self::Rollback(args) => rollback::run(args, global).await,
             Self::Status(args) => status::run(args, global).await,
             Self::History(args) => history::run(args, global).await,
+            Self::Lock(args) => lock::run(args, global).await,
             Self::Config(args) => config::run(args, global).await,
             Self::Sandbox(args) => sandbox::run(args, global).await,
             Self::Agent(args) => agent::run(args, global).await,

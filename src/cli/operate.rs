@@ -221,7 +221,8 @@ impl Operator<'_> {
     /// Somebody is at work: wait as long as was asked, before anything is planned.
     async fn wait(&self, world: &World) -> Result<Watch, Failure> {
         let Global { clock, report, options, .. } = self.global;
-        let tell = |record: &LockRecord, quiet: Duration| report.say(blocked::waiting(record, quiet));
+        let now = || self.access.aws.dynamodb.now();
+        let tell = |record: &LockRecord, quiet: Duration| report.say(blocked::waiting(record, quiet, now()));
         let wait = Wait { timeout: options.lock_timeout.unwrap_or_default(), tell: &tell };
         match lock::wait_until_settled(&self.access.aws.dynamodb, clock, &self.work.scope, wait).await {
             Ok(watch) => Ok(watch),
@@ -230,8 +231,16 @@ impl Operator<'_> {
     }
 
     async fn blocked(&self, blocked: Blocked, plan: Option<&Plan>, before: &Serving) -> Failure {
-        let (work, now) = (self.work, self.global.clock.wall());
-        let failure = blocked::failure(blocked, self.access, &work.scope, &work.subject, &work.command, now).await;
+        let (work, access) = (self.work, self.access);
+        let attempt = blocked::Attempt {
+            subject: &work.subject,
+            command: &work.command,
+            environment: (work.look != Look::Images).then(|| access.environment.name.as_str()),
+            overrides: work.verb == "deploy",
+            waited: self.global.options.lock_timeout.unwrap_or_default(),
+            now: access.aws.dynamodb.now(),
+        };
+        let failure = blocked::failure(blocked, access, &work.scope, &attempt).await;
         let outcome = if failure.end == End::Locked { Outcome::Locked } else { Outcome::Refused };
         self.ended(outcome, plan, before, failure)
     }
@@ -241,7 +250,8 @@ impl Operator<'_> {
         let who = self.global.identity(&self.access.caller);
         let operation = OperationId(new_id(clock));
         let intent = self.intent(plan, &operation, &who)?;
-        let tell = |record: &LockRecord, quiet: Duration| report.say(blocked::waiting(record, quiet));
+        let now = || self.access.aws.dynamodb.now();
+        let tell = |record: &LockRecord, quiet: Duration| report.say(blocked::waiting(record, quiet, now()));
         let wait = Wait { timeout: options.lock_timeout.unwrap_or_default(), tell: &tell };
         let scope = self.work.scope.clone();
         match lock::acquire_seen(&self.access.aws.dynamodb, clock, scope, who, intent, wait, watch).await {

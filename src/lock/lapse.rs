@@ -25,7 +25,7 @@ impl Watch {
     }
 
     /// A read has just returned this. Answers for how long nothing changed, as observed here.
-    pub(super) fn see(&mut self, record: &LockRecord) -> Duration {
+    pub fn see(&mut self, record: &LockRecord) -> Duration {
         let now = Some((record.fence, record.beat));
         if self.seen != now {
             (self.seen, self.since) = (now, self.clock.moment());

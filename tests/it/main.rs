@@ -20,6 +20,7 @@ mod json;
 mod killed;
 mod lease;
 mod line;
+mod lock;
 mod machines;
 mod man;
 mod practice;

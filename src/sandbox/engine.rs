@@ -269,7 +269,7 @@ impl Engine {
         };
         let half = self.latencies.call(request.service, &request.action) / 2;
         pause(half).await;
-        let (number, verdict) = self.faults.next(&request);
+        let (number, verdict) = self.faults.next(&request, self.now());
         let request_id = format!("00000000-0000-4000-8000-{number:012x}");
         let response = match &verdict {
             Verdict::Refuse(error) => Err(error.clone()),

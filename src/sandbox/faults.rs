@@ -1,6 +1,7 @@
 //! Scheduled misfortunes, and the log of calls they are scheduled by.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::door::{self, Request, Service};
 use super::wire::AwsError;
@@ -32,6 +33,8 @@ pub enum Misfortune {
 /// One call as it went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedCall {
+    /// When it arrived, since the sandbox started.
+    pub at: Duration,
     /// The service's name as in a signature's scope.
     pub service: &'static str,
     /// The API action.
@@ -76,10 +79,11 @@ impl Faults {
     }
 
     /// Enters a call into the log and says what is to become of it.
-    pub(super) fn next(&self, request: &Request) -> (usize, Verdict) {
+    pub(super) fn next(&self, request: &Request, at: Duration) -> (usize, Verdict) {
         let mut book = self.book();
         let number = book.calls.len();
         book.calls.push(LoggedCall {
+            at,
             service: request.service.scope(),
             action: request.action.clone(),
             mutating: door::mutating(&request.action),

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::elbv2;
 use super::engine::{Engine, pause};
-use super::faults::ReplyLost;
+use super::faults::{LoggedCall, ReplyLost};
 
 /// Open connections get this long to finish when the sandbox stops.
 const GRACE: Duration = Duration::from_secs(1);
@@ -67,6 +67,7 @@ async fn answer(
     let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
     let response = match (parts.method.as_str(), parts.uri.path()) {
         ("GET", "/_sandbox/status") => own(200, &status(engine, endpoint)),
+        ("GET", "/_sandbox/calls") => own(200, &calls(engine, parts.uri.query())),
         ("POST", "/_sandbox/stop") => {
             stop.notify_one();
             own(200, &json!({ "stopping": true }))
@@ -108,6 +109,18 @@ fn own(status: u16, body: &Value) -> http::Response<Bytes> {
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response
+}
+
+/// The calls so far; with `?from=N` those from the N-th on. What `refused` a call is known once it is answered.
+fn calls(engine: &Engine, query: Option<&str>) -> Value {
+    let from = query.and_then(|query| query.strip_prefix("from=")?.parse().ok()).unwrap_or(0);
+    let shown = |(number, call): (usize, LoggedCall)| {
+        json!({
+            "number": number, "at_ms": call.at.as_millis(), "service": call.service, "action": call.action,
+            "mutating": call.mutating, "refused": call.refused,
+        })
+    };
+    engine.faults.calls().into_iter().enumerate().skip(from).map(shown).collect()
 }
 
 /// What `sandbox status` shows.

@@ -80,6 +80,31 @@ impl Account {
         rules
     }
 
+    /// What the rule of this priority forwards to: target group names with their weights.
+    pub async fn weights(&self, priority: &str) -> Vec<(String, i32)> {
+        let groups = self.target_groups().await;
+        let rules = self.rules_of_every_listener().await;
+        let (_, arn) = rules.iter().find(|(found, _)| found == priority).unwrap();
+        let elb = aws_sdk_elasticloadbalancingv2::Client::new(&self.sdk);
+        let described = elb.describe_rules().rule_arns(arn).send().await.unwrap();
+        let forward = described.rules()[0].actions()[0].forward_config().unwrap();
+        let named = |tuple: &TargetGroupTuple| {
+            let name = groups.iter().find(|(_, arn)| Some(arn.as_str()) == tuple.target_group_arn()).unwrap().0.clone();
+            (name, tuple.weight().unwrap_or_default())
+        };
+        forward.target_groups().iter().map(named).collect()
+    }
+
+    /// The state of each target of a group, as the load balancer judges it.
+    pub async fn health(&self, group: &str) -> Vec<String> {
+        let groups = self.target_groups().await;
+        let arn = groups.iter().find(|(name, _)| name == group).unwrap().1.clone();
+        let elb = aws_sdk_elasticloadbalancingv2::Client::new(&self.sdk);
+        let described = elb.describe_target_health().target_group_arn(arn).send().await.unwrap();
+        let states = described.target_health_descriptions().iter().filter_map(|target| target.target_health()?.state());
+        states.map(|state| state.as_str().to_string()).collect()
+    }
+
     /// Somebody at the console: the rule of this priority now has these weights, by target group name.
     pub async fn set_weights_by_hand(&self, priority: &str, weights: &[(&str, i32)]) {
         let groups = self.target_groups().await;

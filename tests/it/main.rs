@@ -24,6 +24,7 @@ mod lock;
 mod machines;
 mod man;
 mod practice;
+mod processes;
 mod readme;
 mod records;
 mod rollback;

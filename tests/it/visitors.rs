@@ -27,19 +27,25 @@ pub struct Visitors {
 impl Visitors {
     /// `url` is `http://127.0.0.1:port`.
     pub fn start(url: &str, threads: usize, pause: Duration) -> Self {
+        Self::at(url, &["/"], threads, pause)
+    }
+
+    /// The same at several paths: each thread at one of them.
+    pub fn at(url: &str, paths: &[&str], threads: usize, pause: Duration) -> Self {
         let authority = url.strip_prefix("http://").unwrap().to_string();
         let stop = Arc::new(AtomicBool::new(false));
         let visits = Arc::new(Mutex::new(Vec::new()));
-        let threads = (0..threads)
-            .map(|_| {
-                let (authority, stop, visits) = (authority.clone(), Arc::clone(&stop), Arc::clone(&visits));
+        let threads = (paths.iter().cycle().take(threads))
+            .map(|path| {
+                let (path, authority) = (path.to_string(), authority.clone());
+                let (stop, visits) = (Arc::clone(&stop), Arc::clone(&visits));
                 std::thread::spawn(move || {
                     // An upper bound for a test that forgets to stop them.
                     for _ in 0..20_000 {
                         if stop.load(Ordering::Relaxed) {
                             return;
                         }
-                        let visit = Visit { at: Instant::now(), got: get(&authority, "/") };
+                        let visit = Visit { at: Instant::now(), got: get(&authority, &path) };
                         visits.lock().unwrap().push(visit);
                         std::thread::sleep(pause);
                     }

@@ -10,7 +10,7 @@ use super::access::{Access, refused};
 use super::lock::{LISTEN, freeze_end, place};
 use crate::failure::{End, Failure};
 use crate::journal;
-use crate::lock::{Blocked, constants};
+use crate::lock::{Blocked, Blocker, constants};
 use crate::model::{FreezeRecord, LockRecord, Scope, Seconds};
 use crate::report::ago;
 
@@ -36,6 +36,7 @@ pub async fn failure(blocked: Blocked, access: &Access, scope: &Scope, attempt: 
     let environment = &access.environment;
     match blocked {
         Blocked::Held(lock, quiet) => held(&lock, quiet, attempt),
+        Blocked::Shared(blockers) => shared(&blockers, attempt),
         Blocked::Frozen(freeze) => frozen(&freeze, attempt, &TimeZone::system()),
         Blocked::Unfinished(id) => {
             let record = journal::operation(&access.aws.dynamodb, scope, &id).await;
@@ -55,6 +56,19 @@ pub async fn failure(blocked: Blocked, access: &Access, scope: &Scope, attempt: 
         }
         Blocked::Aws(error) => refused(error, environment),
     }
+}
+
+/// Everybody who stands in the way.
+fn shared(blockers: &[Blocker], attempt: &Attempt<'_>) -> Failure {
+    let Attempt { subject, command, now, .. } = *attempt;
+    let failure = Failure::new(End::Locked, format!("{subject} is locked: what it shares is in use"));
+    let line = |failure: Failure, Blocker { resource, scope, lock, quiet }: &Blocker| {
+        let thing = resource.as_ref().map_or_else(|| "the lock itself".to_string(), ToString::to_string);
+        let (who, since) = (format!("{} from {}", lock.who, place(lock)), ago(&lock.since, now));
+        let quiet = if *quiet < LISTEN { String::new() } else { format!(", quiet for {}", Seconds::from(*quiet)) };
+        failure.because(format!("{thing}: {who} is {} {}, since {since}{quiet}", lock.doing, scope.name()))
+    };
+    blockers.iter().fold(failure, line).next(format!("{command} --lock-timeout 15m"))
 }
 
 fn held(lock: &LockRecord, quiet: Duration, attempt: &Attempt<'_>) -> Failure {

@@ -55,6 +55,9 @@ pub struct Options {
     /// Wait this long for somebody else's lock (`15m`); never for a person's freeze
     #[arg(long, global = true, value_name = "TIME", value_parser = timespan)]
     pub lock_timeout: Option<Duration>,
+    /// Once at work, go on this long while DynamoDB does not answer, changing nothing [default: 10m]
+    #[arg(long, global = true, value_name = "TIME", value_parser = timespan)]
+    pub hold: Option<Duration>,
 }
 
 /// What every subcommand is given.
@@ -132,6 +135,11 @@ impl Global {
             self.report.failure(&failure);
         }
         ExitCode::from(failure.end.code())
+    }
+
+    /// `--hold`.
+    pub fn hold(&self) -> Duration {
+        self.options.hold.unwrap_or(crate::lock::constants::HOLD)
     }
 
     /// The environment of this name.

@@ -15,8 +15,8 @@ use crate::failure::{End, Failure};
 use crate::journal::{self, Entry};
 use crate::lock::{self, Blocked, Held, Intent, Release, Wait, Watch};
 use crate::model::{
-    Confirm, Event, LockRecord, LockState, Mark, OperationId, OperationKind, OperationRecord, Outcome, Records, Scope, Serving, World,
-    serving,
+    Confirm, Event, LockRecord, LockState, Mark, OperationId, OperationKind, OperationRecord, Outcome, Records, Resource, Scope, Serving,
+    World, serving,
 };
 use crate::observe::{self, Wants};
 use crate::plan::{self, Plan, Refusal};
@@ -215,7 +215,18 @@ impl Operator<'_> {
             writes: Vec::new(),
             settles: true,
             passes_freeze,
+            secondaries: self.secondaries(),
+            hold: self.global.hold(),
         })
+    }
+
+    /// Environments that one listener leads to never change it at the same time.
+    fn secondaries(&self) -> Vec<Resource> {
+        let balancer = &self.access.environment.load_balancer;
+        match self.work.look {
+            Look::Environment { .. } => vec![Resource::listener(&balancer.name, balancer.listener.port)],
+            Look::Images => Vec::new(),
+        }
     }
 
     /// Somebody is at work: wait as long as was asked, before anything is planned.

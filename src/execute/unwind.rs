@@ -8,7 +8,6 @@ use tokio::task::JoinSet;
 use super::ending::{Ending, Undone};
 use super::{Executor, Halt};
 use crate::journal::Deed;
-use crate::lock::constants::HOLD;
 use crate::lock::{Held, Lost};
 use crate::model::{Event, Mark, Seconds};
 use crate::plan::{SPREAD, Stage, StageName, Step};
@@ -97,7 +96,7 @@ async fn persistently(step: &Step, cx: &Cx, held: &Held) -> Result<(), StepError
     let mut tries = 1;
     loop {
         // Waits out a moment of doubt about the lease; without it every call would be refused.
-        let proved = held.proved(HOLD).await;
+        let proved = held.proved(held.hold()).await;
         match steps::undo(step, cx).await {
             Ok(()) => return Ok(()),
             Err(error) if tries >= TRIES || proved.is_err() => return Err(error),

@@ -10,7 +10,6 @@ use super::stop::{Interrupt, Stop};
 use super::{Side, record};
 use crate::aws::ErrorKind;
 use crate::journal::Deed;
-use crate::lock::constants::HOLD;
 use crate::lock::{Held, Lost};
 use crate::plan::{Stage, Step};
 use crate::steps::{self, Cx, StepError};
@@ -120,7 +119,7 @@ impl<'a> Wave<'a> {
 async fn patiently(step: &Step, cx: &Cx, held: &Held) -> Result<String, StepError> {
     loop {
         match steps::run(step, cx).await {
-            Err(error) if error.kind == Some(ErrorKind::Guard) && held.proved(HOLD).await.is_ok() => {}
+            Err(error) if error.kind == Some(ErrorKind::Guard) && held.proved(held.hold()).await.is_ok() => {}
             result => return result,
         }
     }

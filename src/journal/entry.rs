@@ -291,7 +291,7 @@ impl Logged {
     /// The event in a row.
     pub fn parse(item: &Item) -> Result<Self, Malformed> {
         let row = Reader::new(item);
-        row.version_at_most(super::rows::FORMAT)?;
+        row.version_at_most(crate::model::FORMAT)?;
         let (seq, fence) = (row.number("seq")?, row.number("fence")?);
         Ok(Self { seq, fence, at: row.text("at")?, nonce: row.text("nonce")?, entry: Entry::parse(item)? })
     }

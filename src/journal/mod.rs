@@ -11,4 +11,4 @@ mod rows;
 pub use entry::{Asked, Deed, Entry, Logged, StepKey};
 pub use fold::{Direction, Illegal, OperationStatus, StepStatus, fold};
 pub use read::{Journal, operation, read, release};
-pub use rows::{Operation, create_release, ended, judge, next_release, operation as operation_body, serve};
+pub use rows::{Operation, and_checked, checked, create_release, ended, judge, next_release, operation as operation_body, serve};

@@ -7,13 +7,10 @@ use sha2::{Digest, Sha256};
 use super::entry::{outcome_word, parse_outcome};
 use crate::aws::dynamodb::{Item, Key, Malformed, Reader, Value, Write};
 use crate::model::{
-    Head, ImageId, OperationId, OperationKind, OperationRecord, Outcome, Release, ReleaseNumber, ReleaseRecord, Scope, ServiceName,
+    FORMAT, Head, ImageId, OperationId, OperationKind, OperationRecord, Outcome, Release, ReleaseNumber, ReleaseRecord, Scope, ServiceName,
     Verdict, sk,
 };
 use crate::plan::Plan;
-
-/// The newest row format this binary reads, and the one it writes.
-pub const FORMAT: u64 = 1;
 
 fn key(scope: &Scope, sk: impl Into<String>) -> Key {
     Key::new(&scope.pk, sk)
@@ -177,13 +174,27 @@ pub fn serve(
         .value(":one", 1u64)
 }
 
+/// Says when the weights are still to be looked at ([`Head::check_after`]); empty: not any more. A transaction that writes `HEAD` anyway
+/// takes [`and_checked`].
+pub fn checked(scope: &Scope, left: &[u64], fence: u64) -> Write {
+    let write = Write::update(key(scope, sk::HEAD), "").only_if("attribute_exists(pk) AND fence <= :f").value(":f", fence);
+    and_checked(write, left)
+}
+
+/// Adds it to another write of `HEAD`, such as [`serve`]: a transaction touches a row once.
+pub fn and_checked(head: Write, left: &[u64]) -> Write {
+    let left = left.iter().map(|time| Value::from(*time)).collect();
+    head.and_set([("check_after".to_string(), Value::List(left))].into())
+}
+
 /// `HEAD`.
 pub fn parse_head(item: &Item) -> Result<Head, Malformed> {
     let row = Reader::new(item);
     row.version_at_most(FORMAT)?;
     let next = u32::try_from(row.number("next")?).map_err(|error| row.malformed(format_args!("`next`: {error}")))?;
     let releases = |name: &str| Ok::<_, Malformed>(row.decoded_if_any(name)?.unwrap_or_default());
-    Ok(Head { serving: releases("serving")?, before: releases("before")?, fence: row.number("fence")?, next })
+    let check_after = row.decoded_if_any("check_after")?.unwrap_or_default();
+    Ok(Head { serving: releases("serving")?, before: releases("before")?, fence: row.number("fence")?, next, check_after })
 }
 
 fn release_item(scope: &Scope, record: &ReleaseRecord) -> Result<Item, Malformed> {
@@ -345,6 +356,19 @@ mod tests {
         let item: Item = [("serving", ":serving"), ("before", ":before"), ("fence", ":f"), ("next", ":one"), ("v", ":v")]
             .map(|(name, value)| (name.to_string(), write.values[value].clone()))
             .into();
-        assert_eq!(parse_head(&item).unwrap(), Head { serving, before, fence: 8, next: 1 });
+        assert_eq!(parse_head(&item).unwrap(), Head { serving, before, fence: 8, next: 1, check_after: Vec::new() });
+    }
+
+    #[test]
+    fn when_to_look_again_is_kept_and_dropped_with_or_without_anything_else() {
+        let write = checked(&scope(), &[1_795_000_930], 8);
+        let item: Item = [("next", 1u64.into()), ("fence", 8u64.into()), ("check_after", write.values[":set0"].clone())]
+            .map(|(name, value): (&str, Value)| (name.to_string(), value))
+            .into();
+        assert_eq!(parse_head(&item).unwrap().check_after, [1_795_000_930]);
+        let both = and_checked(serve(&scope(), &BTreeMap::new(), &BTreeMap::new(), 8), &[]);
+        let Deed::Update(_, expression) = &both.deed else { panic!("an update") };
+        assert!(expression.starts_with("SET #set2 = :set2, serving = :serving"), "{expression}");
+        assert_eq!((both.names["#set2"].as_str(), &both.values[":set2"]), ("check_after", &Value::List(Vec::new())));
     }
 }

@@ -22,7 +22,8 @@ pub const GUARD: Duration = Duration::from_secs(15);
 /// Between two looks of a waiter, ±50 %.
 pub const POLL: Duration = Duration::from_secs(5);
 
-/// How long the holder goes on proving while DynamoDB does not answer. Nothing is changed meanwhile: the guard says no.
+/// How long a holder goes on proving while DynamoDB does not answer, unless it is told otherwise. Nothing is changed meanwhile: the guard
+/// says no.
 pub const HOLD: Duration = Duration::from_secs(600);
 
 /// How long an acquire whose outcome is unknown is resent before giving up.
@@ -41,10 +42,25 @@ pub const LOOK: Duration = Duration::from_secs(1);
 /// Events are kept this long after they were written (the table's TTL; nothing else expires).
 pub const EVENTS_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// The newest row format this binary reads and the one it writes.
-pub const FORMAT: u64 = 1;
+/// Nothing is changed so long after a lock was broken whose holder was heard of to the end: until its next beat tells it, the attempts to
+/// send that, and a call that it had just begun.
+pub const BROKEN_ANSWERED: Duration = Duration::from_secs(25);
+
+/// The same if the holder was not heard of: as long as if its lease had lapsed.
+pub const BROKEN_SILENT: Duration = Duration::from_secs(70);
+
+/// How long somebody who wants to break a lock listens for its holder: a beat and the attempts to send it.
+pub const LISTEN: Duration = Duration::from_secs(14);
+
+/// So long after a take-over from a holder that may not know it, a call of it can still arrive: AWS refuses a signature "in most cases"
+/// after 5 minutes (*Signature Version 4 signing for API requests*) and always after 15 (`RequestExpired`, *Common Errors*).
+pub const HORIZONS: [Duration; 2] = [Duration::from_secs(330), Duration::from_secs(930)];
 
 // The argument of the module above, checked by the compiler.
 const _: () = assert!(CALL.as_secs() + 5 == GUARD.as_secs());
 const _: () = assert!(LEASE.as_secs() >= 4 * HEARTBEAT.as_secs());
 const _: () = assert!(GUARD.as_secs() < LEASE.as_secs());
+// A beat at its latest (+10 %), an attempt of 3 s, a call.
+const _: () = assert!(BROKEN_ANSWERED.as_secs() > HEARTBEAT.as_secs() + HEARTBEAT.as_secs() / 10 + 3 + CALL.as_secs());
+const _: () = assert!(BROKEN_SILENT.as_secs() >= LEASE.as_secs() + GRACE.as_secs());
+const _: () = assert!(LISTEN.as_secs() >= HEARTBEAT.as_secs() + HEARTBEAT.as_secs() / 10 + 3);

@@ -14,7 +14,7 @@ use super::transactions::Lease;
 use crate::aws::Guard;
 use crate::aws::dynamodb::{Item, Write};
 use crate::clock::{Clock, Moment};
-use crate::model::OperationId;
+use crate::model::{LockRecord, LockState, OperationId};
 
 /// Somebody asked the holder to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,67 @@ pub struct Halt {
     pub who: String,
     /// Why.
     pub why: String,
+}
+
+/// The lock was taken with an operation that its holder had not finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakeOver {
+    /// The lock as it was.
+    pub from: LockRecord,
+    /// How its holder lost it.
+    pub kind: TakeOverKind,
+}
+
+/// How a holder lost a lock. Unless it was handed over, a call of the old holder may still arrive for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakeOverKind {
+    /// It gave it back itself.
+    HandedOver,
+    /// It did not renew it for the lease and a grace.
+    Lapsed,
+    /// Somebody took it from it by force.
+    Broken {
+        /// It was heard of until then.
+        answered: bool,
+    },
+}
+
+impl TakeOverKind {
+    pub(super) fn of(seen: &LockRecord) -> Self {
+        match (seen.state, &seen.broken) {
+            (LockState::Held, _) => Self::Lapsed,
+            (LockState::Free, Some(broken)) => Self::Broken { answered: broken.answered },
+            (LockState::Free, None) => Self::HandedOver,
+        }
+    }
+}
+
+/// A lock that was just taken.
+pub(super) struct Taken {
+    pub lease: Lease,
+    /// Before it was first sent.
+    pub confirmed: Moment,
+    /// The operation to begin once the unfinished one is settled.
+    pub next: Option<Intent>,
+    pub take_over: Option<TakeOver>,
+    /// Nothing may be changed for so long.
+    pub pause: Duration,
+    /// How long to go on proving while DynamoDB does not answer.
+    pub hold: Duration,
+}
+
+/// Nothing may be changed until it is over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pause {
+    since: Moment,
+    span: Duration,
+}
+
+impl Pause {
+    /// By the boot clock alone: a wall clock that somebody set forward must not cut it short.
+    pub(super) fn left(self, clock: &Clock) -> Duration {
+        self.span.saturating_sub(clock.passed(self.since))
+    }
 }
 
 /// What the writer tells everybody.
@@ -35,6 +96,7 @@ pub(super) struct State {
     /// Taken over with the lock and not settled yet.
     pub(super) unfinished: bool,
     pub(super) halt: Option<Halt>,
+    pub(super) pause: Pause,
     /// Set once: the lock is not ours any more, and why.
     pub(super) over: Option<Lost>,
 }
@@ -44,6 +106,11 @@ impl State {
     fn proof(&self, clock: &Clock) -> Result<(), String> {
         if let Some(over) = &self.over {
             return Err(over.to_string());
+        }
+        let pause = self.pause.left(clock);
+        if !pause.is_zero() {
+            let left = pause.as_secs() + 1;
+            return Err(format!("the lock was broken, and its holder may not know yet: nothing is changed for another {left} s"));
         }
         let quiet = clock.since(self.confirmed);
         match quiet + GUARD <= LEASE {
@@ -61,6 +128,8 @@ pub struct Held {
     state: watch::Receiver<State>,
     clock: Clock,
     fence: u64,
+    take_over: Option<Arc<TakeOver>>,
+    hold: Duration,
 }
 
 /// What to write when the lock is given back.
@@ -75,14 +144,18 @@ pub struct Release {
 }
 
 impl Held {
-    /// Starts the task that keeps the lock. `next`: the operation to begin once the unfinished one is settled.
-    pub(super) fn hold(sender: Sender, lease: Lease, confirmed: Moment, next: Option<Intent>) -> Self {
-        let (clock, fence) = (sender.clock.clone(), lease.fence);
-        let operation = lease.operation.clone();
-        let (tell, state) = watch::channel(State { confirmed, operation, unfinished: next.is_some(), halt: None, over: None });
+    /// Starts the task that keeps the lock.
+    pub(super) fn keep(sender: Sender, taken: Taken) -> Self {
+        let (clock, fence, hold) = (sender.clock.clone(), taken.lease.fence, taken.hold);
+        let take_over = taken.take_over.clone().map(Arc::new);
+        // From now, when it is known to be ours: the old holder's time to notice began no later.
+        let pause = Pause { since: clock.moment(), span: taken.pause };
+        let (operation, unfinished) = (taken.lease.operation.clone(), taken.next.is_some());
+        let state = State { confirmed: taken.confirmed, operation, unfinished, halt: None, pause, over: None };
+        let (tell, state) = watch::channel(state);
         let (inbox, orders) = mpsc::channel(64);
-        tokio::spawn(Holder::new(sender, lease, tell, confirmed, next).run(orders));
-        Self { inbox, state, clock, fence }
+        tokio::spawn(Holder::new(sender, taken, tell).run(orders));
+        Self { inbox, state, clock, fence, take_over, hold }
     }
 
     /// The operation that journal writes go to: the unfinished one until it is settled, then our own.
@@ -101,6 +174,21 @@ impl Held {
         self.fence
     }
 
+    /// How the lock came to us, if with an operation that its holder had not finished.
+    pub fn take_over(&self) -> Option<TakeOver> {
+        self.take_over.as_deref().cloned()
+    }
+
+    /// For how long nothing may be changed yet, because the lock was broken and its holder may not know. The guard sees to it.
+    pub fn must_wait(&self) -> Duration {
+        self.state.borrow().pause.left(&self.clock)
+    }
+
+    /// How long to go on proving while DynamoDB does not answer.
+    pub fn hold(&self) -> Duration {
+        self.hold
+    }
+
     /// Says whether a change may be sent now; for [`crate::aws::Aws::guarded`].
     pub fn guard(&self) -> Guard {
         let (state, clock) = (self.state.clone(), self.clock.clone());
@@ -114,9 +202,15 @@ impl Held {
         let decided = async {
             loop {
                 let proof = state.borrow_and_update().proof(&self.clock);
-                let over = state.borrow().over.is_some();
-                if proof.is_ok() || over || state.changed().await.is_err() {
+                if proof.is_ok() || state.borrow().over.is_some() {
                     return proof;
+                }
+                let pause = self.must_wait();
+                tokio::select! {
+                    changed = state.changed() => if changed.is_err() {
+                        return proof;
+                    },
+                    () = self.clock.sleep(pause), if !pause.is_zero() => {}
                 }
             }
         };

@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::acquire::Intent;
-use super::constants::{HEARTBEAT, HOLD, LOOK, RESEND_MOST};
-use super::held::{Halt, Release, State};
+use super::constants::{HEARTBEAT, LOOK, RESEND_MOST};
+use super::held::{Halt, Release, State, Taken};
 use super::outcome::{Lost, judge_keeping, judge_release};
 use super::resend::{Sender, Sent};
 use super::row::parse_lock;
+use super::shared;
 use super::transactions::{self as rows, Lease, Stamp};
 use crate::aws::dynamodb::{Item, Write};
 use crate::clock::Moment;
@@ -40,12 +41,14 @@ pub(super) struct Holder {
     next: Option<Intent>,
     /// The heartbeat is due this long after that moment.
     due: (Moment, Duration),
+    /// How long to go on proving while DynamoDB does not answer.
+    hold: Duration,
 }
 
 impl Holder {
-    pub(super) fn new(mut sender: Sender, lease: Lease, tell: watch::Sender<State>, confirmed: Moment, next: Option<Intent>) -> Self {
-        let interval = sender.about(HEARTBEAT, 0.1);
-        Self { sender, lease, tell, next, due: (confirmed, interval) }
+    pub(super) fn new(mut sender: Sender, taken: Taken, tell: watch::Sender<State>) -> Self {
+        let due = (taken.confirmed, sender.about(HEARTBEAT, 0.1));
+        Self { sender, lease: taken.lease, tell, next: taken.next, due, hold: taken.hold }
     }
 
     /// Until the lock is lost or given back, or nobody is interested any more.
@@ -147,7 +150,7 @@ impl Holder {
         let lease = &self.lease;
         let token = rows::token(&[&"journal", &lease.operation, &lease.fence, &lease.seq, &lease.beat]);
         let sent_at = self.sender.clock.moment();
-        let lost = match self.sender.transact(writes, &token, HOLD).await {
+        let lost = match self.sender.transact(writes, &token, self.hold).await {
             Sent::Applied(_) => None,
             Sent::Refused(reasons) => judge_keeping(&self.lease, writes, &reasons).err(),
             Sent::Failed(error) => return Err(Lost::Aws(error)),
@@ -184,6 +187,7 @@ impl Holder {
         let mut writes = vec![rows::beat_for_next(lease, &next.operation), rows::advance(lease, events.len() as u64, ended)];
         writes.extend(rows::events(lease, &lease.operation, lease.seq + 1, events, stamp));
         writes.extend(rows::begin_operation(lease, &next.operation, &next.record, &next.began, stamp));
+        writes.extend(lease.shared.iter().map(|resource| shared::pass_on(lease, resource, &next.operation)));
         writes.extend(next.writes);
         self.prove(&writes).await?;
         self.next = None;
@@ -195,12 +199,14 @@ impl Holder {
     async fn release(&mut self, release: Release) -> Result<(), Lost> {
         let lease = &self.lease;
         let count = release.events.len() as u64;
-        let mut writes = vec![rows::give_back(lease, release.ended.is_some())];
+        let settled = self.tell.borrow().pause.left(&self.sender.clock).is_zero();
+        let mut writes = vec![rows::give_back(lease, release.ended.is_some(), settled)];
+        writes.extend(lease.shared.iter().map(|resource| shared::give_back(lease, resource)));
         writes.push(rows::advance(lease, count, release.ended.unwrap_or_default()));
         writes.extend(rows::events(lease, &lease.operation, lease.seq + 1, &release.events, self.stamp()));
         writes.extend(release.writes);
         let token = rows::token(&[&"release", &lease.operation, &lease.fence, &lease.seq, &lease.beat]);
-        let lost = match self.sender.transact(&writes, &token, HOLD).await {
+        let lost = match self.sender.transact(&writes, &token, self.hold).await {
             Sent::Applied(_) => None,
             Sent::Refused(reasons) => judge_release(lease, &writes, &reasons).err(),
             Sent::Failed(error) => return Err(Lost::Aws(error)),

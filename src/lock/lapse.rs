@@ -35,7 +35,7 @@ impl Watch {
 }
 
 /// Whether a lease unchanged for so long has lapsed, by the row's own lease.
-pub(super) fn lapsed(record: &LockRecord, quiet: Duration) -> bool {
+pub fn lapsed(record: &LockRecord, quiet: Duration) -> bool {
     quiet >= lease(record) + GRACE
 }
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::row::{parse_freeze, parse_lock};
+use super::freeze::parse_freeze;
+use super::row::{key, parse_lock};
+use super::shared::Blocker;
 use super::transactions::Lease;
-use crate::aws::dynamodb::{Malformed, Reader, Reason, Value, Write};
+use crate::aws::dynamodb::{Key, Malformed, Reader, Reason, Value, Write};
 use crate::aws::{Error, ErrorKind};
 use crate::model::{FreezeRecord, LockRecord, LockState, OperationId, sk};
 
@@ -13,6 +15,8 @@ use crate::model::{FreezeRecord, LockRecord, LockState, OperationId, sk};
 pub enum Blocked {
     /// Somebody holds it; and for how long nothing was heard of them, as observed here.
     Held(Box<LockRecord>, Duration),
+    /// What is wanted with it belongs to other leases: everybody who stands in the way, the lock's own holder first if there is one.
+    Shared(Vec<Blocker>),
     /// A person froze it.
     Frozen(FreezeRecord),
     /// Nobody holds it, but this operation is unfinished and must be settled first.
@@ -26,6 +30,29 @@ pub enum Blocked {
     },
     /// AWS said no, or nothing.
     Aws(Error),
+}
+
+impl Blocked {
+    /// Blocked by all of these.
+    pub(super) fn by(mut blockers: Vec<Blocker>) -> Self {
+        match blockers.pop() {
+            Some(Blocker { resource: None, lock, quiet, .. }) if blockers.is_empty() => Self::Held(lock, quiet),
+            last => {
+                blockers.extend(last);
+                Self::Shared(blockers)
+            }
+        }
+    }
+}
+
+/// The row was written by a newer adstage: it may be read, and by no means written.
+pub(super) fn newer(record: &LockRecord) -> Error {
+    let wanted = match &record.newer {
+        Some(version) if !version.is_empty() => format!("adstage {version} or newer"),
+        _ => "a newer adstage".to_string(),
+    };
+    let message = format!("row LOCK has a format this adstage does not know: it needs {wanted}");
+    Error::new("Query", ErrorKind::Invalid, "NewerFormat", message)
 }
 
 impl From<Error> for Blocked {
@@ -85,22 +112,31 @@ pub(super) enum Taking {
     Blocked(Blocked),
 }
 
-fn refused<'a>(writes: &'a [Write], reasons: &'a [Reason]) -> impl Iterator<Item = (String, &'a Reason)> {
+fn refused<'a>(writes: &'a [Write], reasons: &'a [Reason]) -> impl Iterator<Item = (Key, &'a Reason)> {
     let pairs = writes.iter().zip(reasons).filter(|(_, reason)| reason.refused);
-    pairs.map(|(write, reason)| (write.key().sk, reason))
+    pairs.map(|(write, reason)| (write.key(), reason))
+}
+
+/// What became of the lock's own row. A transaction may touch those of other environments too.
+fn own<'a>(lease: &Lease, writes: &'a [Write], reasons: &'a [Reason]) -> Option<&'a Reason> {
+    let own = key(&lease.scope, sk::LOCK);
+    refused(writes, reasons).find(|(row, _)| *row == own).map(|(_, reason)| reason)
+}
+
+fn names(rows: impl Iterator<Item = (Key, impl Sized)>) -> Vec<String> {
+    rows.map(|(row, _)| row.sk).collect()
 }
 
 /// Judges the refusal of a transaction that takes the lock.
 pub(super) fn judge_taking(lease: &Lease, writes: &[Write], reasons: &[Reason]) -> Result<Taking, Malformed> {
-    let lock = refused(writes, reasons).find(|(row, _)| row == sk::LOCK);
-    if let Some((_, reason)) = lock {
+    if let Some(reason) = own(lease, writes, reasons) {
         let Some(old) = &reason.old else { return Ok(Taking::Changed) };
         let ours = mine(&parse_lock(old)?, lease);
         return Ok(if ours { Taking::Ours } else { Taking::Changed });
     }
     let others: Vec<_> = refused(writes, reasons).collect();
-    for (row, reason) in &others {
-        match (row.as_str(), &reason.old) {
+    for (row, reason) in others.iter().filter(|(row, _)| row.pk == lease.scope.pk) {
+        match (row.sk.as_str(), &reason.old) {
             (sk::FREEZE, Some(old)) => return Ok(Taking::Blocked(Blocked::Frozen(parse_freeze(old)?))),
             (sk::HEAD, Some(old)) => {
                 let recorded = Reader::new(old).number("fence")?;
@@ -109,12 +145,13 @@ pub(super) fn judge_taking(lease: &Lease, writes: &[Write], reasons: &[Reason]) 
             _ => {}
         }
     }
-    // The unfinished operation moved on between our read and our write.
-    if others.iter().any(|(row, _)| *row == sk::operation(&lease.operation)) && lease.seq > 0 {
+    // What is shared, the lease it belonged to, or the unfinished operation moved on between our read and our write.
+    let operation = sk::operation(&lease.operation);
+    let moved = |row: &Key| row.pk != lease.scope.pk || (row.sk == operation && lease.seq > 0);
+    if others.iter().any(|(row, _)| moved(row)) {
         return Ok(Taking::Changed);
     }
-    let rows: Vec<String> = others.into_iter().map(|(row, _)| row).collect();
-    let message = format!("not as they must be for this operation to begin: {}", rows.join(", "));
+    let message = format!("not as they must be for this operation to begin: {}", names(others.into_iter()).join(", "));
     Ok(Taking::Blocked(Blocked::Aws(Error::new("TransactWriteItems", ErrorKind::Conflict, "ConditionalCheckFailed", message))))
 }
 
@@ -126,23 +163,21 @@ pub(super) fn mine(record: &LockRecord, lease: &Lease) -> bool {
 /// Judges the refusal of a beat or of a journal transaction, the lock's row being the first of the writes: `Ok` if an earlier attempt was
 /// carried out.
 pub(super) fn judge_keeping(lease: &Lease, writes: &[Write], reasons: &[Reason]) -> Result<Option<LockRecord>, Lost> {
-    match refused(writes, reasons).find(|(row, _)| row == sk::LOCK) {
-        Some((_, Reason { old: None, .. })) => Err(Lost::Gone),
-        Some((_, Reason { old: Some(old), .. })) => {
+    match own(lease, writes, reasons) {
+        Some(Reason { old: None, .. }) => Err(Lost::Gone),
+        Some(Reason { old: Some(old), .. }) => {
             let record = parse_lock(old).map_err(|malformed| Lost::Aws(malformed.into()))?;
             // Only this process writes beats under this fence, each number once: one at least as high means that ours arrived.
             let arrived = mine(&record, lease) && record.beat >= lease.beat;
             if arrived { Ok(Some(record)) } else { Err(Lost::TakenOver(Box::new(record))) }
         }
-        None => Err(Lost::Refused(refused(writes, reasons).map(|(row, _)| row).collect())),
+        None => Err(Lost::Refused(names(refused(writes, reasons)))),
     }
 }
 
 /// Judges the refusal of a release: `Ok` if an earlier attempt was carried out.
 pub(super) fn judge_release(lease: &Lease, writes: &[Write], reasons: &[Reason]) -> Result<(), Lost> {
-    let Some((_, reason)) = refused(writes, reasons).find(|(row, _)| row == sk::LOCK) else {
-        return Err(Lost::Refused(refused(writes, reasons).map(|(row, _)| row).collect()));
-    };
+    let Some(reason) = own(lease, writes, reasons) else { return Err(Lost::Refused(names(refused(writes, reasons)))) };
     let Some(old) = &reason.old else { return Err(Lost::Gone) };
     let record = parse_lock(old).map_err(|malformed| Lost::Aws(malformed.into()))?;
     // Free under our own fence: nobody has had it since, and only a holder frees it without raising the fence.

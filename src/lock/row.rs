@@ -1,10 +1,10 @@
-//! The rows `LOCK` and `FREEZE` as values. Attribute names and types are a contract with every other binary that reads the table.
+//! The row `LOCK` as a value. Attribute names and types are a contract with every other binary that reads the table.
 
 use std::time::Duration;
 
 use crate::aws::dynamodb::{Item, Key, Malformed, Reader, Value};
-use crate::lock::constants::{FORMAT, LEASE};
-use crate::model::{FreezeRecord, LockRecord, LockState, OperationId, Scope, sk};
+use crate::lock::constants::LEASE;
+use crate::model::{Broken, FORMAT, LockRecord, LockState, OperationId, Resource, Scope, sk};
 
 /// Who acts, and from where: what the blocked engineer is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +28,9 @@ pub(super) fn key(scope: &Scope, sk: impl Into<String>) -> Key {
     Key::new(&scope.pk, sk)
 }
 
-/// `LOCK` as a record.
+/// `LOCK` as a record. A row of a newer format is read as far as it is understood ([`LockRecord::newer`]).
 pub fn parse_lock(item: &Item) -> Result<LockRecord, Malformed> {
     let row = Reader::new(item);
-    row.version_at_most(FORMAT)?;
     let state = match row.text("st")?.as_str() {
         "free" => LockState::Free,
         "held" => LockState::Held,
@@ -41,7 +40,13 @@ pub fn parse_lock(item: &Item) -> Result<LockRecord, Malformed> {
         Some(map) => Some((Reader::new(map).text("who")?, Reader::new(map).text("why")?)),
         None => None,
     };
+    let broken = row.map_if_any("broken")?.map(parse_broken).transpose()?;
+    let shared: Vec<String> = row.decoded_if_any("shared")?.unwrap_or_default();
     let shown = |name: &str| Ok::<_, Malformed>(row.text_if_any(name)?.unwrap_or_default());
+    let newer = match row.number_if_any("v")? {
+        Some(version) if version > FORMAT => Some(shown("cli")?),
+        _ => None,
+    };
     Ok(LockRecord {
         state,
         fence: row.number("fence")?,
@@ -61,7 +66,16 @@ pub fn parse_lock(item: &Item) -> Result<LockRecord, Malformed> {
         eta_s: row.number_if_any("eta_s")?,
         cli: shown("cli")?,
         halt,
+        shared: shared.into_iter().map(Resource).collect(),
+        broken,
+        newer,
     })
+}
+
+fn parse_broken(map: &Item) -> Result<Broken, Malformed> {
+    let map = Reader::new(map);
+    let answered = map.decoded("answered")?;
+    Ok(Broken { who: map.text("who")?, why: map.text("why")?, at: map.text("at")?, answered })
 }
 
 /// A record as `LOCK`, whole. Absent stays absent: the conditions ask `attribute_not_exists`.
@@ -84,6 +98,9 @@ pub fn lock_item(scope: &Scope, record: &LockRecord) -> Item {
     optional("pct", record.percent.map(Value::from));
     optional("eta_s", record.eta_s.map(Value::from));
     optional("halt", record.halt.as_ref().map(|(who, why)| halt_value(who, why)));
+    optional("broken", record.broken.as_ref().map(broken_value));
+    let shared = record.shared.iter().map(|resource| resource.0.as_str().into()).collect();
+    optional("shared", (!record.shared.is_empty()).then_some(Value::List(shared)));
     let shown = [
         ("who", &record.who),
         ("host", &record.host),
@@ -107,16 +124,22 @@ fn state(state: LockState) -> &'static str {
     }
 }
 
-fn halt_value(who: &str, why: &str) -> Value {
+pub(super) fn halt_value(who: &str, why: &str) -> Value {
     Value::Map([("who".to_string(), who.into()), ("why".to_string(), why.into())].into())
 }
 
-/// The row as a new holder writes it.
+pub(super) fn broken_value(broken: &Broken) -> Value {
+    let text = [("who", &broken.who), ("why", &broken.why), ("at", &broken.at)];
+    let mut map: Item = text.map(|(name, text)| (name.to_string(), text.as_str().into())).into();
+    map.insert("answered".to_string(), broken.answered.into());
+    Value::Map(map)
+}
+
+/// The row as a new holder of this operation writes it.
 pub(super) fn held_by(who: &Identity, operation: &OperationId, doing: &str, fence: u64, since: String) -> LockRecord {
     LockRecord {
         state: LockState::Held,
         fence,
-        beat: 0,
         owner: Some(who.owner.clone()),
         operation: Some(operation.clone()),
         open: Some(operation.clone()),
@@ -126,53 +149,15 @@ pub(super) fn held_by(who: &Identity, operation: &OperationId, doing: &str, fenc
         via: who.via.clone(),
         arn: who.arn.clone(),
         doing: doing.to_string(),
-        stage: String::new(),
-        percent: None,
         since,
-        eta_s: None,
         cli: who.cli.clone(),
-        halt: None,
+        ..LockRecord::default()
     }
 }
 
 /// How long the lease of this row lasts, by the row's own word.
 pub(super) fn lease(record: &LockRecord) -> Duration {
     Duration::from_millis(record.lease_ms)
-}
-
-/// `FREEZE` as a record.
-pub fn parse_freeze(item: &Item) -> Result<FreezeRecord, Malformed> {
-    let row = Reader::new(item);
-    row.version_at_most(FORMAT)?;
-    let until = match row.number_if_any("until")? {
-        None => None,
-        Some(seconds) => Some(time_of(seconds).ok_or_else(|| row.malformed("`until` is no time"))?),
-    };
-    Ok(FreezeRecord { who: row.text("who")?, reason: row.text("reason")?, made: row.text_if_any("made")?.unwrap_or_default(), until })
-}
-
-fn time_of(seconds: u64) -> Option<String> {
-    jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok().map(|time| time.to_string())
-}
-
-/// A record as `FREEZE`. The end is epoch seconds in the row (conditions compare it) and RFC 3339 everywhere else.
-pub fn freeze_item(scope: &Scope, record: &FreezeRecord) -> Result<Item, Malformed> {
-    let mut item: Item = [
-        ("pk", Value::from(scope.pk.as_str())),
-        ("sk", sk::FREEZE.into()),
-        ("v", FORMAT.into()),
-        ("who", record.who.as_str().into()),
-        ("reason", record.reason.as_str().into()),
-        ("made", record.made.as_str().into()),
-    ]
-    .map(|(name, value)| (name.to_string(), value))
-    .into();
-    if let Some(until) = &record.until {
-        let time: jiff::Timestamp =
-            until.parse().map_err(|error| Malformed { row: sk::FREEZE.to_string(), problem: format!("`until`: {error}") })?;
-        item.insert("until".to_string(), (time.as_second().max(0) as u64).into());
-    }
-    Ok(item)
 }
 
 #[cfg(test)]
@@ -203,11 +188,14 @@ mod tests {
             eta_s: Some(120),
             cli: "0.1.0".into(),
             halt: Some(("grace".into(), "rollback".into())),
+            shared: vec![Resource::listener("shop-staging", 443), Resource("image".into())],
+            broken: Some(Broken { who: "joe".into(), why: "hangs".into(), at: "2026-11-22T10:01:00Z".into(), answered: true }),
+            newer: None,
         }
     }
 
     /// Name and type of every attribute of the `LOCK` row, `pk` and `sk` included.
-    const ATTRIBUTES: [(&str, &str); 21] = [
+    const ATTRIBUTES: [(&str, &str); 23] = [
         ("pk", "S"),
         ("sk", "S"),
         ("v", "N"),
@@ -229,6 +217,8 @@ mod tests {
         ("since", "S"),
         ("eta_s", "N"),
         ("cli", "S"),
+        ("shared", "L"),
+        ("broken", "M"),
     ];
 
     #[test]
@@ -240,6 +230,7 @@ mod tests {
                 Value::S(_) => "S",
                 Value::N(_) => "N",
                 Value::Map(_) => "M",
+                Value::List(_) => "L",
                 other => panic!("{name} is {other:?}"),
             };
             assert_eq!(found, wanted, "{name}");
@@ -269,11 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn a_freeze_ends_at_epoch_seconds_in_the_row() {
-        let until = Some("2026-11-22T18:00:00Z".to_string());
-        let freeze = FreezeRecord { who: "ada".into(), reason: "fair".into(), made: "2026-11-22T10:00:00Z".into(), until };
-        let item = freeze_item(&scope(), &freeze).unwrap();
-        assert_eq!(item["until"], Value::N("1795370400".into()));
-        assert_eq!(parse_freeze(&item).unwrap(), freeze);
+    fn a_row_of_a_newer_format_is_read_as_far_as_it_is_understood() {
+        let mut item = lock_item(&scope(), &full());
+        item.extend([("v".to_string(), Value::from(FORMAT + 1)), ("quorum".to_string(), 3u64.into())]);
+        assert_eq!(parse_lock(&item).unwrap(), LockRecord { newer: Some("0.1.0".into()), ..full() });
     }
 }

@@ -4,10 +4,10 @@
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::constants::{EVENTS_KEPT, FORMAT};
-use super::row::{Identity, held_by, key, lock_item};
+use super::constants::EVENTS_KEPT;
+use super::row::{Identity, broken_value, held_by, key, lock_item};
 use crate::aws::dynamodb::{Item, Value, Write};
-use crate::model::{LockRecord, OperationId, Scope, sk};
+use crate::model::{Broken, FORMAT, LockRecord, LockState, OperationId, Resource, Scope, sk};
 
 /// A holder's proof: the row is held, by me, under my fence, and this beat is newer than any before. `beat < :n` makes a late copy of an
 /// older write harmless.
@@ -23,6 +23,8 @@ pub(super) struct Lease {
     pub(super) operation: OperationId,
     /// Number of the operation's newest event.
     pub(super) seq: u64,
+    /// What it has beside the lock ([`super::shared`]).
+    pub(super) shared: Vec<Resource>,
 }
 
 /// Times to stamp on rows; one reading per transaction, so that a resend has the same bytes.
@@ -100,10 +102,25 @@ pub(super) fn check_head(scope: &Scope, fence: u64) -> Write {
     Write::check(key(scope, sk::HEAD), "attribute_not_exists(pk) OR fence <= :f").value(":f", fence)
 }
 
-/// Takes a lock that nobody holds and that names no unfinished operation.
-pub(super) fn take_free(lease: &Lease, doing: &str, seen_fence: u64, stamp: Stamp) -> Write {
+/// The same, and `HEAD` remembers when to look again whether the weights are what was meant.
+pub(super) fn check_head_later(scope: &Scope, fence: u64, check_after: [u64; 2]) -> Write {
+    Write::update(key(scope, sk::HEAD), "SET check_after = :later, v = :v")
+        .only_if("attribute_exists(pk) AND fence <= :f")
+        .value(":f", fence)
+        .value(":later", Value::List(check_after.map(Value::from).into()))
+        .value(":v", FORMAT)
+}
+
+/// The row as this lease begins. That it was broken stays in it until it is given back in order.
+fn taken(lease: &Lease, doing: &str, seen: Option<&LockRecord>, stamp: Stamp) -> LockRecord {
     let record = held_by(&lease.who, &lease.operation, doing, lease.fence, stamp.text());
-    Write::put(lock_item(&lease.scope, &record))
+    LockRecord { shared: lease.shared.clone(), broken: seen.and_then(|seen| seen.broken.clone()), ..record }
+}
+
+/// Takes a lock that nobody holds and that names no unfinished operation.
+pub(super) fn take_free(lease: &Lease, doing: &str, seen: Option<&LockRecord>, stamp: Stamp) -> Write {
+    let seen_fence = seen.map_or(0, |seen| seen.fence);
+    Write::put(lock_item(&lease.scope, &taken(lease, doing, seen, stamp)))
         .only_if("attribute_not_exists(pk) OR (#st = :free AND fence = :f AND attribute_not_exists(#open))")
         .name("#st", "st")
         .name("#open", "open")
@@ -114,13 +131,10 @@ pub(super) fn take_free(lease: &Lease, doing: &str, seen_fence: u64, stamp: Stam
 /// Takes a lock that names an unfinished operation: a lapsed lease only while nobody beats, a free one only while it names the same.
 /// `open` stays.
 pub(super) fn take_unfinished(lease: &Lease, doing: &str, seen: &LockRecord, stamp: Stamp) -> Write {
-    let record = held_by(&lease.who, &lease.operation, doing, lease.fence, stamp.text());
-    let write = Write::put(lock_item(&lease.scope, &record)).name("#st", "st").value(":f", seen.fence);
+    let write = Write::put(lock_item(&lease.scope, &taken(lease, doing, Some(seen), stamp))).name("#st", "st").value(":f", seen.fence);
     match seen.state {
-        crate::model::LockState::Held => {
-            write.only_if("#st = :held AND fence = :f AND beat = :b").value(":held", "held").value(":b", seen.beat)
-        }
-        crate::model::LockState::Free => write
+        LockState::Held => write.only_if("#st = :held AND fence = :f AND beat = :b").value(":held", "held").value(":b", seen.beat),
+        LockState::Free => write
             .only_if("#st = :free AND fence = :f AND #open = :o")
             .name("#open", "open")
             .value(":free", "free")
@@ -180,9 +194,11 @@ pub(super) fn advance(lease: &Lease, by: u64, set: Item) -> Write {
         .and_set(set)
 }
 
-/// Gives the lock back. `open` goes only if the operation ended.
-pub(super) fn give_back(lease: &Lease, ended: bool) -> Write {
-    let gone = if ended { ", #open" } else { "" };
+/// Gives the lock back. `open` goes only if the operation ended; that it was broken, only when nothing of the old holder's can still be
+/// under way.
+pub(super) fn give_back(lease: &Lease, ended: bool, settled: bool) -> Write {
+    let gone = [("", true), (", #open, #shared", ended), (", broken", settled)];
+    let gone: String = gone.into_iter().filter_map(|(names, goes)| goes.then_some(names)).collect();
     let write = Write::update(key(&lease.scope, sk::LOCK), format!("SET #st = :free REMOVE #owner, #op, #halt{gone}"))
         .only_if("fence = :f AND #owner = :me")
         .name("#st", "st")
@@ -192,7 +208,26 @@ pub(super) fn give_back(lease: &Lease, ended: bool) -> Write {
         .value(":free", "free")
         .value(":f", lease.fence)
         .value(":me", lease.who.owner.as_str());
-    if ended { write.name("#open", "open") } else { write }
+    if ended { write.name("#open", "open").name("#shared", "shared") } else { write }
+}
+
+/// Takes the lock from whoever holds it for this operation at this fence. Not from whoever beats only: a holder may be alive and hang.
+/// `open` stays, and the fence closes the lock and the journal to the old holder.
+pub(super) fn break_open(scope: &Scope, seen: &LockRecord, broken: &Broken) -> Write {
+    let operation = seen.operation.as_ref().map(|id| id.0.as_str()).unwrap_or_default();
+    Write::update(key(scope, sk::LOCK), "SET #st = :free, fence = :next, broken = :broken, v = :v REMOVE #owner, #op, #halt")
+        .only_if("#op = :op AND fence = :f AND #st = :held")
+        .name("#st", "st")
+        .name("#owner", "owner")
+        .name("#op", "op")
+        .name("#halt", "halt")
+        .value(":free", "free")
+        .value(":held", "held")
+        .value(":next", seen.fence + 1)
+        .value(":f", seen.fence)
+        .value(":op", operation)
+        .value(":broken", broken_value(broken))
+        .value(":v", FORMAT)
 }
 
 /// Makes the condition of an acquire that may still be under way false, before giving up.
@@ -226,7 +261,15 @@ mod tests {
             cli: "0.1.0".into(),
         };
         let scope = Scope { table: "t".into(), pk: "shop#staging".into() };
-        Lease { scope, who, fence: 7, beat: 3, operation: OperationId("01OP".into()), seq: 4 }
+        Lease {
+            scope,
+            who,
+            fence: 7,
+            beat: 3,
+            operation: OperationId("01OP".into()),
+            seq: 4,
+            shared: vec![Resource("listener.a.80".into())],
+        }
     }
 
     fn stamp() -> Stamp {
@@ -239,16 +282,19 @@ mod tests {
         let reserved = ["owner", "state", "open", "op", "stage", "halt", "until", "next", "before", "number", "at", "by", "type", "kind"];
         let next = OperationId("01NEXT".into());
         let seen = LockRecord { fence: 6, ..LockRecord::default() };
+        let broken = Broken { who: "joe".into(), why: "hangs".into(), at: String::new(), answered: false };
         let writes = [
-            take_free(&lease(), "deploying", 6, stamp()),
+            take_free(&lease(), "deploying", Some(&seen), stamp()),
             take_unfinished(&lease(), "deploying", &seen, stamp()),
             take_operation(&lease(), 6),
             beat(&lease()),
             beat_at_stage(&lease(), "await"),
             beat_for_next(&lease(), &next),
             advance(&lease(), 1, Item::new()),
-            give_back(&lease(), true),
-            give_back(&lease(), false),
+            give_back(&lease(), true, true),
+            give_back(&lease(), false, false),
+            break_open(&lease().scope, &seen, &broken),
+            check_head_later(&lease().scope, 7, [1, 2]),
             bump(&lease().scope, Some(&seen)),
             bump(&lease().scope, None),
             check_freeze(&lease().scope, stamp().0),
@@ -294,15 +340,17 @@ mod tests {
         let operation = begin_operation(&lease(), &lease().operation, &Item::new(), &Item::new(), stamp());
         let Deed::Put(item) = &operation[0].deed else { panic!("a put") };
         assert!(!item.contains_key("expires"));
-        let Deed::Put(item) = take_free(&lease(), "", 0, stamp()).deed else { panic!("a put") };
+        let Deed::Put(item) = take_free(&lease(), "", None, stamp()).deed else { panic!("a put") };
         assert!(!item.contains_key("expires"));
     }
 
     #[test]
     fn nothing_ever_deletes_the_lock() {
-        let Deed::Update(key, expression) = give_back(&lease(), true).deed else { panic!("an update") };
-        assert_eq!((key.sk.as_str(), expression.as_str()), ("LOCK", "SET #st = :free REMOVE #owner, #op, #halt, #open"));
-        let Deed::Update(_, expression) = give_back(&lease(), false).deed else { panic!("an update") };
-        assert!(!expression.contains("open"));
+        let expression = |ended, settled| match give_back(&lease(), ended, settled).deed {
+            Deed::Update(key, expression) if key.sk == "LOCK" => expression,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(expression(true, true), "SET #st = :free REMOVE #owner, #op, #halt, #open, #shared, broken");
+        assert_eq!(expression(false, false), "SET #st = :free REMOVE #owner, #op, #halt");
     }
 }

@@ -32,9 +32,11 @@ pub use names::{
     short_name, tag,
 };
 pub use provision::{Manifest, ProvisionRepository, ProvisionSpec};
-pub use records::{Scope, sk};
+pub use records::{FORMAT, Resource, Scope, sk};
 pub use release::{Release, ServiceSpec, Verdict};
 pub use spelling::{instances, nearest};
 pub use traffic::{Conditions, Rule, RuleAction, RuleKey, Weights};
 pub use userdata::{AGENT_PORT, USER_DATA_LIMIT, UserData, UserDataError, UserService};
-pub use world::{Drift, FreezeRecord, Head, LockRecord, LockState, OperationKind, OperationRecord, Records, ReleaseRecord, Serving, World};
+pub use world::{
+    Broken, Drift, FreezeRecord, Head, LockRecord, LockState, OperationKind, OperationRecord, Records, ReleaseRecord, Serving, World,
+};

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fleet, Image, OperationId, Outcome, Release, ReleaseNumber, Rule, RuleAction, RuleKey, ServiceName, Verdict, Weights};
+use super::{
+    Fleet, Image, OperationId, Outcome, Release, ReleaseNumber, Resource, Rule, RuleAction, RuleKey, ServiceName, Verdict, Weights,
+};
 
 /// One environment at one moment. Built by `observe`, read by `plan`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +97,9 @@ pub struct Head {
     pub fence: u64,
     /// Number the next release gets.
     pub next: u32,
+    /// The lock was taken from a holder that may not have known it: when to look again whether the weights are what was meant (epoch
+    /// seconds by AWS's clock, in order), because a call of it may still arrive until then.
+    pub check_after: Vec<u64>,
 }
 
 /// `RELEASE#000042`.
@@ -190,6 +195,25 @@ pub struct LockRecord {
     pub cli: String,
     /// Someone asked the holder to stop: who and why.
     pub halt: Option<(String, String)>,
+    /// What the holder has beside it and shares with other environments: the keys of the resources.
+    pub shared: Vec<Resource>,
+    /// It was taken from its holder by force, and nobody has given it back in order since.
+    pub broken: Option<Broken>,
+    /// The row's format is newer than this adstage: which adstage wrote it. Such a row is read as far as it is understood and never written.
+    pub newer: Option<String>,
+}
+
+/// A lock was taken from its holder by force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// Who did it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// When, RFC 3339; for people.
+    pub at: String,
+    /// The holder was heard of until then, so it will learn of it with its next renewal.
+    pub answered: bool,
 }
 
 /// Whether the mutex is taken.

@@ -9,7 +9,7 @@ use adstage::aws::{Aws, Connection, ErrorKind};
 use adstage::clock::Clock;
 use adstage::journal::{self, Entry, StepKey, StepStatus};
 use adstage::lock::{self, Blocked, Held, Identity, Intent, Lost, Release, Wait};
-use adstage::model::{FreezeRecord, Head, LockRecord, LockState, OperationId, OperationKind, OperationRecord, Outcome, Scope, sk};
+use adstage::model::{FORMAT, FreezeRecord, Head, LockRecord, LockState, OperationId, OperationKind, OperationRecord, Outcome, Scope, sk};
 use adstage::sandbox::{Misfortune, Options, Sandbox, When};
 
 use crate::line::Line;
@@ -101,6 +101,8 @@ pub fn intent(id: &str) -> Intent {
         writes: Vec::new(),
         settles: false,
         passes_freeze: false,
+        secondaries: Vec::new(),
+        hold: lock::constants::HOLD,
     }
 }
 
@@ -513,12 +515,34 @@ async fn a_request_to_halt_arrives_with_the_next_beat() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_of_a_newer_format_is_read_no_further() {
+async fn m37_a_row_of_a_newer_format_is_read_and_never_written() {
     let account = Account::new().await;
-    let ada = account.process("ada").await;
-    let mut item = lock::lock_item(&scope(), &LockRecord { fence: 3, lease_ms: 60_000, ..LockRecord::default() });
-    item.insert("v".into(), 2u64.into());
-    ada.put(item).await;
-    let Err(Blocked::Aws(error)) = ada.acquire(intent("01ADA")).await else { panic!("refused") };
-    assert!(error.message.contains("a newer one is needed"), "{error}");
+    let (ada, grace) = (account.process("ada").await, account.process("grace").await);
+    let held = LockRecord {
+        state: LockState::Held,
+        fence: 3,
+        lease_ms: 60_000,
+        operation: Some(OperationId("01NEW".into())),
+        open: Some(OperationId("01NEW".into())),
+        who: "grace".into(),
+        cli: "0.9.0".into(),
+        ..LockRecord::default()
+    };
+    let mut item = lock::lock_item(&scope(), &held);
+    item.insert("v".into(), (FORMAT + 1).into());
+    item.insert("quorum".into(), 5u64.into());
+    grace.put(item.clone()).await;
+    let seen = lock::read(&ada.db, &scope()).await.unwrap().lock.unwrap();
+    assert_eq!((seen.who.as_str(), seen.newer.as_deref()), ("grace", Some("0.9.0")), "read as far as it is understood");
+    // However long it waits: neither taken over, nor halted, broken or repaired.
+    let needs = |error: &adstage::aws::Error| assert!(error.message.ends_with("it needs adstage 0.9.0 or newer"), "{error}");
+    let Err(Blocked::Aws(error)) = ada.acquire_within(600, Intent { settles: true, ..intent("01ADA") }).await else { panic!("taken") };
+    needs(&error);
+    let operation = OperationId("01NEW".into());
+    needs(&lock::halt(&ada.db, &ada.clock, &scope(), &operation, "ada", "why").await.unwrap_err());
+    needs(&lock::break_lock(&ada.db, &ada.clock, &scope(), &operation, &seen, false, &ada.who, "why").await.unwrap_err());
+    let Err(Blocked::Aws(error)) = lock::repair(&ada.db, &ada.clock, &scope(), &ada.who, "why").await else { panic!("repaired") };
+    needs(&error);
+    let row = ada.db.get(&scope().table, &Key::new(scope().pk, sk::LOCK)).await.unwrap();
+    assert_eq!(row, Some(item), "untouched");
 }

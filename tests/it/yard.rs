@@ -302,9 +302,17 @@ impl Operator {
             writes: Vec::new(),
             settles,
             passes_freeze: false,
+            secondaries: self.secondaries(scope),
+            hold: lock::constants::HOLD,
         };
         let wait = lock::Wait { timeout: Duration::from_secs(90), tell: &|_, _| () };
         lock::acquire_within(&self.aws.dynamodb, &self.clock, scope.clone(), self.who.clone(), intent, wait).await
+    }
+
+    /// What the command line takes along: the listener, for all that is done to an environment.
+    fn secondaries(&self, scope: &Scope) -> Vec<Resource> {
+        let balancer = &self.environment.load_balancer;
+        if *scope == self.scope() { vec![Resource::listener(&balancer.name, balancer.listener.port)] } else { Vec::new() }
     }
 
     /// Lines an operator saw, in order.

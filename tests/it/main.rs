@@ -25,6 +25,7 @@ mod machines;
 mod man;
 mod practice;
 mod processes;
+mod protocol;
 mod readme;
 mod records;
 mod rollback;

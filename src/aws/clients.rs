@@ -288,26 +288,50 @@ impl TimeSource for Time {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::{Aws, Connection};
     use crate::aws::ErrorKind;
+    use crate::aws::dynamodb::{Key, Write, WriteError};
     use crate::aws::error::Again;
     use crate::clock::Clock;
 
-    #[tokio::test]
-    async fn an_endpoint_nobody_listens_at_is_a_network_error_that_changed_nothing() {
-        let connection = Connection {
+    fn connection(endpoint: &str) -> Connection {
+        Connection {
             region: "eu-central-1".into(),
             profile: None,
-            // Port 9, discard: nobody.
-            endpoint: Some("http://127.0.0.1:9".into()),
+            endpoint: Some(endpoint.into()),
             account_keys: Some("111122223333".into()),
             http: None,
             clock: Clock::real(),
             seed: 1,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_nobody_listens_at_is_a_network_error_that_changed_nothing() {
+        // Port 9, discard: nobody.
+        let connection = connection("http://127.0.0.1:9");
         let error = Aws::connect(connection).await.sts.caller().await.unwrap_err();
         assert_eq!((error.kind, error.again), (ErrorKind::Network, Again::NotSent), "{error}");
         assert!(error.message.starts_with("AWS cannot be reached: "), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_closes_before_the_answer_may_have_changed_something() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // The request is read, so the end is a clean one: no I/O error, just nothing more.
+            let mut request = [0; 16 * 1024];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+        });
+        let aws = Aws::connect(connection(&endpoint)).await;
+        let answer = aws.dynamodb.write("t", &Write::delete(Key::new("p", "s"))).await;
+        server.await.unwrap();
+        let Err(WriteError::Unknown(error)) = answer else { panic!("{answer:?}") };
+        assert_eq!((error.kind, error.again), (ErrorKind::Network, Again::Unknown), "{error}");
     }
 
     fn is_send<T: Send>(_: T) {}

@@ -117,8 +117,10 @@ impl Error {
         let nothing_found = matches!(find::<CredentialsError>(error), Some(CredentialsError::CredentialsNotLoaded(_)))
             || matches!(find::<TokenError>(error), Some(TokenError::TokenNotLoaded(_)));
         let login = find::<CredentialsError>(error).is_some() || find::<TokenError>(error).is_some();
-        let connector = find_last::<ConnectorError>(error).filter(|found| found.is_io() || found.is_timeout());
-        match (nothing_found, login, connector) {
+        let failed = find_last::<ConnectorError>(error);
+        // A connection that closes before the answer is neither I/O nor a time limit to the SDK, but an accident of another kind.
+        let accident = failed.filter(|failed| failed.is_io() || failed.is_timeout() || failed.as_other().is_some());
+        match (nothing_found, login, accident) {
             (true, ..) => Self::new(action, ErrorKind::NotLoggedIn, "", "no AWS credentials were found"),
             (_, true, None) => {
                 Self::new(action, ErrorKind::NotLoggedIn, "", format!("the AWS credentials cannot be used: {}", innermost(error)))
@@ -128,7 +130,11 @@ impl Error {
                 let again = if failed.connection_never_made() { Again::NotSent } else { Again::Unknown };
                 Self { again, ..Self::network(action, error) }
             }
-            (_, false, None) => Self::new(action, ErrorKind::Other, "", chain(error)),
+            // What even the connector has no word for may have been carried out; only a request that could not be built was not.
+            (_, false, None) => {
+                let again = if failed.is_some_and(|failed| !failed.is_user()) { Again::Unknown } else { Again::Never };
+                Self { again, ..Self::new(action, ErrorKind::Other, "", chain(error)) }
+            }
         }
     }
 

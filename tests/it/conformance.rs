@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use adstage::sandbox::{Options, Sandbox};
 
+use crate::python;
+
 fn has_boto3(python: &Path) -> bool {
     let status = Command::new(python).args(["-c", "import boto3"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
@@ -15,32 +17,21 @@ fn has_aws() -> bool {
 }
 
 /// A Python with boto3: this machine's, or in CI one made for the occasion.
-#[allow(clippy::disallowed_methods, reason = "CI says so in an environment variable")]
-fn python() -> Option<(PathBuf, Option<tempfile::TempDir>)> {
+fn python() -> Option<PathBuf> {
     let own = PathBuf::from("python3");
-    let in_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
-    match (has_boto3(&own), in_ci) {
+    match (has_boto3(&own), python::in_ci()) {
         // CI never skips a part of it, so there the `aws` command must be here too.
-        (true, true) if has_aws() => return Some((own, None)),
-        (true, false) => return Some((own, None)),
-        (false, false) => return None,
-        (_, true) => {}
+        (true, true) if has_aws() => Some(own),
+        (true, false) => Some(own),
+        (false, false) => None,
+        (_, true) => Some(python::with("boto3", &["boto3", "awscli"]).unwrap()),
     }
-    let folder = tempfile::tempdir().unwrap();
-    let run = |program: &Path, arguments: &[&str]| {
-        let status = Command::new(program).args(arguments).status().unwrap();
-        assert!(status.success(), "{} {arguments:?}", program.display());
-    };
-    run(&own, &["-m", "venv", folder.path().to_str().unwrap()]);
-    let python = folder.path().join("bin/python3");
-    run(&python, &["-m", "pip", "install", "--quiet", "boto3", "awscli"]);
-    Some((python, Some(folder)))
 }
 
 #[test]
 #[allow(clippy::print_stderr, reason = "a skipped test must say so")]
 fn boto3_and_the_aws_command_line_find_nothing_odd() {
-    let Some((python, _folder)) = python() else {
+    let Some(python) = python() else {
         eprintln!("\n*** SKIPPED: no python3 with boto3 here (pip install boto3 awscli); CI runs this ***\n");
         return;
     };

@@ -28,7 +28,16 @@ enum Source {
 struct TestClock {
     start: Instant,
     wall_at_start: Timestamp,
+    /// How fast it runs, if not right: at 1.25, a second takes it 0.8.
+    rate: Option<f64>,
     skew: Mutex<Skew>,
+}
+
+impl TestClock {
+    fn passed(&self) -> Duration {
+        let elapsed = self.start.elapsed();
+        self.rate.map_or(elapsed, |rate| elapsed.mul_f64(rate))
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -52,8 +61,17 @@ impl Clock {
 
     /// A clock that follows tokio's (which a test may pause) from a fixed wall time.
     pub fn for_tests() -> Self {
+        Self::test(None)
+    }
+
+    /// The same, of a machine whose clocks run faster or slower than they should.
+    pub fn at_rate(rate: f64) -> Self {
+        Self::test(Some(rate))
+    }
+
+    fn test(rate: Option<f64>) -> Self {
         let wall_at_start = Timestamp::from_second(1_795_000_000).unwrap_or(Timestamp::UNIX_EPOCH);
-        Self { source: Source::Test(Arc::new(TestClock { start: Instant::now(), wall_at_start, skew: Mutex::default() })) }
+        Self { source: Source::Test(Arc::new(TestClock { start: Instant::now(), wall_at_start, rate, skew: Mutex::default() })) }
     }
 
     /// In a test: the machine sleeps this long; boot and wall clocks run on, monotonic does not.
@@ -84,7 +102,7 @@ impl Clock {
             }
             Source::Test(test) => {
                 let skew = *test.skew.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                Moment { boot: test.start.elapsed() + skew.boot, wall: self.wall() }
+                Moment { boot: test.passed() + skew.boot, wall: self.wall() }
             }
         }
     }
@@ -109,7 +127,7 @@ impl Clock {
             Source::Real => Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH),
             Source::Test(test) => {
                 let skew = *test.skew.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                let passed = jiff::SignedDuration::try_from(test.start.elapsed()).unwrap_or_default();
+                let passed = jiff::SignedDuration::try_from(test.passed()).unwrap_or_default();
                 test.wall_at_start + passed + jiff::SignedDuration::from_millis(skew.wall_ms)
             }
         }
@@ -118,6 +136,10 @@ impl Clock {
     /// Sleep. Every caller has a deadline.
     #[allow(clippy::disallowed_methods, reason = "this is the door")]
     pub async fn sleep(&self, span: Duration) {
+        let span = match &self.source {
+            Source::Real => span,
+            Source::Test(test) => test.rate.map_or(span, |rate| span.div_f64(rate)),
+        };
         tokio::time::sleep(span).await;
     }
 }
@@ -156,6 +178,14 @@ mod tests {
         let then = clock.moment();
         clock.step_wall(3_600_000);
         assert_eq!((clock.passed(then), clock.since(then)), (Duration::ZERO, Duration::from_secs(3_600)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fast_clock_is_early_for_everything() {
+        let (right, fast) = (Clock::for_tests(), Clock::at_rate(1.25));
+        let (begun, too) = (right.moment(), fast.moment());
+        fast.sleep(Duration::from_secs(70)).await;
+        assert_eq!((right.passed(begun), fast.passed(too)), (Duration::from_secs(56), Duration::from_secs(70)));
     }
 
     #[test]

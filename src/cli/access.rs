@@ -136,6 +136,10 @@ pub fn refused(error: Error, environment: &Environment) -> Failure {
         ErrorKind::Network => {
             Failure::new(End::Unexpected, format!("AWS did not answer {} for {place}", error.action)).because(error.message)
         }
+        // Our own word for a row that a newer adstage wrote.
+        ErrorKind::Invalid if error.code == "NewerFormat" => {
+            Failure::new(End::Unexpected, format!("this adstage is too old for {place}")).because(error.message)
+        }
         // DynamoDB's own code for a table that is not there.
         ErrorKind::NotFound if error.code == "ResourceNotFoundException" => no_table(environment),
         _ => Failure::new(End::Unexpected, format!("AWS refused {} for {place}", error.action)).because(error),
@@ -166,8 +170,17 @@ mod tests {
         assert_eq!((failure.end, failure.next), (End::Access, vec!["aws sso login --profile shop-prod".to_string()]));
         let table = Error::new("Query", ErrorKind::NotFound, "ResourceNotFoundException", "not found");
         assert_eq!(refused(table, &production()).next, ["adstage setup production"]);
+        let newer =
+            Error::new("Query", ErrorKind::Invalid, "NewerFormat", "row LOCK has a format this adstage does not know: it needs 0.9");
+        assert_eq!((refused(newer.clone(), &production()).end.code(), refused(newer, &production()).because.len()), (1, 1));
         let denied = Error::new("ModifyRule", ErrorKind::Denied, "AccessDenied", "no");
         assert_eq!(refused(denied, &production()).end, End::Access);
+    }
+
+    #[test]
+    fn m11_that_aws_does_not_answer_is_an_error_with_its_cause_and_never_a_free_lock() {
+        let failure = refused(Error::new("Query", ErrorKind::Network, "", "AWS cannot be reached: no route to host"), &production());
+        assert_eq!((failure.end.code(), failure.because), (1, vec!["AWS cannot be reached: no route to host".to_string()]));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The steps of one stage, all at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
@@ -31,6 +32,9 @@ pub(super) enum WaveEnd {
     Asked(Interrupt),
     Lost(String),
 }
+
+/// Between two attempts of somebody whose credentials have expired.
+const LOGIN: Duration = Duration::from_secs(5);
 
 /// A step under way.
 struct Running<'a> {
@@ -115,12 +119,22 @@ impl<'a> Wave<'a> {
     }
 }
 
-/// A step that the guard stopped while the lease was in doubt runs again once the lease is proved.
+/// A step that the guard stopped while the lease was in doubt runs again once the lease is proved; one whose credentials have expired, until
+/// somebody logged in again.
 async fn patiently(step: &Step, cx: &Cx, held: &Held) -> Result<String, StepError> {
+    let mut logged_out = None;
     loop {
-        match steps::run(step, cx).await {
-            Err(error) if error.kind == Some(ErrorKind::Guard) && held.proved(held.hold()).await.is_ok() => {}
-            result => return result,
+        let result = steps::run(step, cx).await;
+        match result.as_ref().err().and_then(|error| error.kind) {
+            Some(ErrorKind::Guard) if held.proved(held.hold()).await.is_ok() => {}
+            Some(ErrorKind::NotLoggedIn) if held.lost().is_none() => {
+                let since = *logged_out.get_or_insert_with(|| cx.clock.moment());
+                if cx.clock.passed(since) >= held.hold() {
+                    return result;
+                }
+                cx.clock.sleep(LOGIN).await;
+            }
+            _ => return result,
         }
     }
 }

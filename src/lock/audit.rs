@@ -57,7 +57,8 @@ pub(super) fn row(scope: &Scope, deed: Deed, by: Item, why: &str, row: Item, at:
 /// Sends what a person does, the audit row last. `None`: done. Otherwise why not, one reason per write.
 pub(super) async fn send(sender: &mut Sender, writes: &[Write]) -> Result<Option<Vec<Reason>>, Error> {
     let id = writes.last().map(|audit| audit.key().sk).unwrap_or_default();
-    match sender.transact(writes, &super::transactions::token(&[&"act", &id]), ACQUIRE).await {
+    let token = super::transactions::token(&[&"act", &id]);
+    match sender.transact(writes, &token, ACQUIRE).await {
         Sent::Applied(_) => Ok(None),
         Sent::Refused(reasons) => {
             let ours = reasons.last().is_some_and(|audit| audit.refused);

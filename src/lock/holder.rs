@@ -6,18 +6,20 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::acquire::Intent;
-use super::constants::{HEARTBEAT, LOOK, RESEND_MOST};
+use super::constants::{ACQUIRE, HEARTBEAT, LOOK, RESEND_MOST};
 use super::held::{Halt, Release, State, Taken};
 use super::outcome::{Lost, judge_keeping, judge_release};
 use super::resend::{Sender, Sent};
-use super::row::parse_lock;
+use super::row::{key, parse_lock};
 use super::shared;
 use super::transactions::{self as rows, Lease, Stamp};
+use crate::aws::Error;
 use crate::aws::dynamodb::{Item, Write};
 use crate::clock::Moment;
-use crate::model::LockRecord;
+use crate::model::{LockRecord, Seconds, sk};
 
 /// What the writer can be asked to do.
 pub(super) enum Command {
@@ -43,12 +45,14 @@ pub(super) struct Holder {
     due: (Moment, Duration),
     /// How long to go on proving while DynamoDB does not answer.
     hold: Duration,
+    /// When the lease was last proved, in waking time: a machine that slept gets to try again.
+    proved: Instant,
 }
 
 impl Holder {
     pub(super) fn new(mut sender: Sender, taken: Taken, tell: watch::Sender<State>) -> Self {
         let due = (taken.confirmed, sender.about(HEARTBEAT, 0.1));
-        Self { sender, lease: taken.lease, tell, next: taken.next, due, hold: taken.hold }
+        Self { sender, lease: taken.lease, tell, next: taken.next, due, hold: taken.hold, proved: Instant::now() }
     }
 
     /// Until the lock is lost or given back, or nobody is interested any more.
@@ -125,12 +129,24 @@ impl Holder {
 
     fn confirm(&mut self, sent_at: Moment) {
         self.due = (sent_at, self.sender.about(HEARTBEAT, 0.1));
+        self.proved = Instant::now();
         self.tell.send_modify(|state| state.confirmed = sent_at);
     }
 
     fn over(&self, lost: Lost) {
         tracing::warn!(%lost, fence = self.lease.fence, "the lock is not ours any more");
         self.tell.send_modify(|state| state.over = Some(lost));
+    }
+
+    /// What is left of the patience since the lease was last proved, so that one outage is not waited for twice. A moment in any case.
+    fn patience(&self) -> Duration {
+        self.hold.saturating_sub(self.proved.elapsed()).max(ACQUIRE)
+    }
+
+    /// Nobody knows whether it was written, and nobody answers.
+    fn unanswered(&self, mut error: Error) -> Lost {
+        error.message = format!("nothing could be written down for {}: {}", Seconds::from(self.proved.elapsed()), error.message);
+        Lost::Aws(error)
     }
 
     /// The outcome of a transaction, and what it means for the lock.
@@ -150,12 +166,12 @@ impl Holder {
         let lease = &self.lease;
         let token = rows::token(&[&"journal", &lease.operation, &lease.fence, &lease.seq, &lease.beat]);
         let sent_at = self.sender.clock.moment();
-        let lost = match self.sender.transact(writes, &token, self.hold).await {
+        let lost = match self.sender.transact(writes, &token, self.patience()).await {
             Sent::Applied(_) => None,
             Sent::Refused(reasons) => judge_keeping(&self.lease, writes, &reasons).err(),
             Sent::Failed(error) => return Err(Lost::Aws(error)),
             // Nobody knows which events are written, so nothing more can be numbered: leave it to whoever comes next.
-            Sent::Unknown(error) => Some(Lost::Aws(error)),
+            Sent::Unknown(error) => Some(self.unanswered(error)),
         };
         if lost.is_none() {
             self.confirm(sent_at);
@@ -197,24 +213,43 @@ impl Holder {
     }
 
     async fn release(&mut self, release: Release) -> Result<(), Lost> {
+        loop {
+            let lost = self.give_back(&release).await;
+            // Rows of what is shared that somebody edited are not ours to give back any more; the lock is.
+            let edited: &[String] = match &lost {
+                Some(Lost::Refused(rows)) if rows.iter().all(|row| row.starts_with(sk::SHARED)) => rows,
+                _ => &[],
+            };
+            let before = self.lease.shared.len();
+            self.lease.shared.retain(|resource| !edited.contains(&sk::shared(resource)));
+            if self.lease.shared.len() < before {
+                continue;
+            }
+            if lost.is_none() {
+                self.tell.send_modify(|state| state.over = Some(Lost::Released));
+            }
+            return self.conclude(lost);
+        }
+    }
+
+    async fn give_back(&mut self, release: &Release) -> Option<Lost> {
         let lease = &self.lease;
-        let count = release.events.len() as u64;
         let settled = self.tell.borrow().pause.left(&self.sender.clock).is_zero();
         let mut writes = vec![rows::give_back(lease, release.ended.is_some(), settled)];
-        writes.extend(lease.shared.iter().map(|resource| shared::give_back(lease, resource)));
-        writes.push(rows::advance(lease, count, release.ended.unwrap_or_default()));
+        writes.push(rows::advance(lease, release.events.len() as u64, release.ended.clone().unwrap_or_default()));
         writes.extend(rows::events(lease, &lease.operation, lease.seq + 1, &release.events, self.stamp()));
-        writes.extend(release.writes);
-        let token = rows::token(&[&"release", &lease.operation, &lease.fence, &lease.seq, &lease.beat]);
-        let lost = match self.sender.transact(&writes, &token, self.hold).await {
-            Sent::Applied(_) => None,
-            Sent::Refused(reasons) => judge_release(lease, &writes, &reasons).err(),
-            Sent::Failed(error) => return Err(Lost::Aws(error)),
-            Sent::Unknown(error) => Some(Lost::Aws(error)),
-        };
-        if lost.is_none() {
-            self.tell.send_modify(|state| state.over = Some(Lost::Released));
+        writes.extend(lease.shared.iter().map(|resource| shared::give_back(lease, resource)));
+        writes.extend(release.writes.iter().cloned());
+        let head = key(&lease.scope, sk::HEAD);
+        if !writes.iter().any(|write| write.key() == head) {
+            writes.push(rows::check_head(&lease.scope, lease.fence));
         }
-        self.conclude(lost)
+        let token = rows::token(&[&"release", &lease.operation, &lease.fence, &lease.seq, &lease.beat, &lease.shared.len()]);
+        match self.sender.transact(&writes, &token, self.patience()).await {
+            Sent::Applied(_) => None,
+            Sent::Refused(reasons) => judge_release(&self.lease, &writes, &reasons).err(),
+            Sent::Failed(error) => Some(Lost::Aws(error)),
+            Sent::Unknown(error) => Some(self.unanswered(error)),
+        }
     }
 }

@@ -28,18 +28,21 @@ pub(super) struct Sender {
     pub(super) clock: Clock,
     pub(super) table: String,
     rng: fastrand::Rng,
+    /// Credentials that expired are waited for like an outage: somebody may log in again, and what is held must not be dropped for it.
+    waits_for_login: bool,
 }
 
 impl Sender {
     /// `seed` makes the pauses differ between processes and repeat in a test.
     pub(super) fn new(db: Dynamodb, clock: Clock, table: &str, seed: &str) -> Self {
         let seed = seed.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-        Self { db, clock, table: table.to_string(), rng: fastrand::Rng::with_seed(seed) }
+        Self { db, clock, table: table.to_string(), rng: fastrand::Rng::with_seed(seed), waits_for_login: false }
     }
 
-    /// Another sender over the same connection, with random numbers of its own.
-    pub(super) fn fork(&mut self, seed: &str) -> Self {
-        Self::new(self.db.clone(), self.clock.clone(), &self.table, &format!("{seed}/{}", self.rng.u64(..)))
+    /// A sender over the same connection for whoever keeps the lock, with random numbers of its own.
+    pub(super) fn keeper(&mut self, seed: &str) -> Self {
+        let keeper = Self::new(self.db.clone(), self.clock.clone(), &self.table, &format!("{seed}/{}", self.rng.u64(..)));
+        Self { waits_for_login: true, ..keeper }
     }
 
     /// A span of this length, give or take the share.
@@ -56,6 +59,7 @@ impl Sender {
                 match self.db.transact(&self.table, writes, token).await {
                     Ok(()) => return Sent::Applied(None),
                     Err(WriteError::Refused(reasons)) => return Sent::Refused(reasons),
+                    Err(WriteError::Failed(error)) if self.waits_for_login && error.kind == ErrorKind::NotLoggedIn => busy = Some(error),
                     // After an attempt nobody knows about, "it failed" no longer says that nothing happened.
                     Err(WriteError::Failed(error)) if unknown.is_none() => return Sent::Failed(error),
                     Err(WriteError::Busy(error)) => busy = Some(error),

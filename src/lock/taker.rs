@@ -159,7 +159,7 @@ impl Taker {
                 let next = (lease.operation != self.intent.operation).then(|| self.intent.clone());
                 let pause = seen.map_or(Duration::ZERO, pause);
                 let taken = Taken { lease, confirmed, next, take_over, pause, hold: self.intent.hold };
-                Ok(Some(Held::keep(self.sender.fork(&self.who.owner), taken)))
+                Ok(Some(Held::keep(self.sender.keeper(&self.who.owner), taken)))
             }
             Taking::Changed if self.round < ROUNDS => {
                 let pause = self.sender.about(Duration::from_millis(200), 0.9);

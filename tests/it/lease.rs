@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adstage::aws::dynamodb::{Dynamodb, Item, Key, Value, Write};
+use adstage::aws::dynamodb::{Dynamodb, Item, Write};
 use adstage::aws::{Aws, Connection, ErrorKind};
 use adstage::clock::Clock;
 use adstage::journal::{self, Entry, StepKey, StepStatus};
-use adstage::lock::{self, Blocked, Held, Identity, Intent, Lost, Release, Wait};
-use adstage::model::{FORMAT, FreezeRecord, Head, LockRecord, LockState, OperationId, OperationKind, OperationRecord, Outcome, Scope, sk};
+use adstage::lock::{self, Blocked, Held, Identity, Intent, Release, Wait};
+use adstage::model::{LockRecord, LockState, OperationId, OperationKind, OperationRecord, Outcome, Scope};
 use adstage::sandbox::{Misfortune, Options, Sandbox, When};
 
 use crate::line::Line;
@@ -43,7 +43,11 @@ impl Account {
     }
 
     pub async fn process(&self, name: &str) -> Process {
-        let (clock, line) = (Clock::for_tests(), Arc::new(Line::default()));
+        self.process_with(name, Clock::for_tests()).await
+    }
+
+    pub async fn process_with(&self, name: &str, clock: Clock) -> Process {
+        let line = Arc::new(Line::default());
         let connection = Connection {
             region: "eu-central-1".into(),
             profile: None,
@@ -131,7 +135,7 @@ impl Process {
 }
 
 #[tokio::test(start_paused = true)]
-async fn twenty_at_once_have_one_winner_and_everybody_else_is_told_who() {
+async fn m01_of_twenty_in_the_same_millisecond_one_wins_and_everybody_else_is_told_who() {
     let account = Account::new().await;
     let mut tries = tokio::task::JoinSet::new();
     for number in 0..20 {
@@ -148,22 +152,6 @@ async fn twenty_at_once_have_one_winner_and_everybody_else_is_told_who() {
             Err(other) => panic!("{other:?}"),
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_heartbeat_keeps_the_lock_for_as_long_as_it_takes() {
-    let account = Account::new().await;
-    let (ada, grace) = (account.process("ada").await, account.process("grace").await);
-    let held = ada.acquire(intent("01ADA")).await.unwrap();
-    let told = std::sync::Mutex::new(Vec::new());
-    let tell = |lock: &LockRecord, _: Duration| told.lock().unwrap().push(lock.who.clone());
-    let wait = Wait { timeout: seconds(600), tell: &tell };
-    let blocked = lock::acquire_within(&grace.db, &grace.clock, scope(), grace.who.clone(), intent("01GRACE"), wait).await;
-    assert!(matches!(blocked, Err(Blocked::Held(lock, quiet)) if lock.who == "ada" && quiet < seconds(20)));
-    assert_eq!(*told.lock().unwrap(), ["ada"], "told once, and again only on change or long silence");
-    assert!(held.guard()().is_ok() && held.lost().is_none());
-    let (lock, _) = account.rows().await;
-    assert!((55..=67).contains(&lock.beat), "{} beats in ten minutes", lock.beat);
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,101 +208,7 @@ async fn what_was_taken_over_is_settled_and_then_the_own_operation_begins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_zombie_is_stopped_by_its_own_guard_first_and_by_the_fence_after() {
-    let account = Account::new().await;
-    let (ada, grace) = (account.process("ada").await, account.process("grace").await);
-    let held = ada.acquire(intent("01ADA")).await.unwrap();
-    let (guard, started) = (held.guard(), ada.clock.moment());
-    ada.line.cut(true);
-    let successor = tokio::spawn(async move {
-        let held = grace.acquire_within(300, Intent { settles: true, ..intent("01GRACE") }).await.unwrap();
-        (held, grace.clock.moment())
-    });
-    while guard().is_ok() {
-        ada.clock.sleep(Duration::from_millis(100)).await;
-    }
-    assert!((35..=46).contains(&ada.clock.passed(started).as_secs()), "{:?}", ada.clock.passed(started));
-    let (successor, taken_at) = successor.await.unwrap();
-    assert!(ada.clock.passed(started) - ada.clock.passed(taken_at) >= seconds(60));
-    assert_eq!(held.lost(), None, "cut off, it does not know yet");
-    ada.line.cut(false);
-    let lost = held.commit(vec![note("I am back")], vec![], None).await.unwrap_err();
-    assert!(matches!(&lost, Lost::TakenOver(lock) if lock.who == "grace" && lost.is_final()));
-    assert!(guard().unwrap_err().contains("grace on grace-laptop holds it"));
-    assert!(held.release(ended(Outcome::Deployed)).await.is_err());
-    assert_eq!(successor.fence(), 2);
-    let (lock, events) = account.rows().await;
-    assert_eq!((lock.who.as_str(), lock.fence), ("grace", 2));
-    assert!(journal::fold(&events).is_ok() && events.len() == 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_short_outage_is_sat_out() {
-    let account = Account::new().await;
-    let ada = account.process("ada").await;
-    let held = ada.acquire(intent("01ADA")).await.unwrap();
-    ada.line.cut(true);
-    ada.clock.sleep(seconds(58)).await;
-    assert!(held.guard()().is_err());
-    ada.line.cut(false);
-    held.proved(seconds(30)).await.unwrap();
-    held.commit(vec![note("back")], vec![], None).await.unwrap();
-    assert!(held.guard()().is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_outage_without_end_leaves_the_operation_open() {
-    let account = Account::new().await;
-    let (ada, started) = (account.process("ada").await, Clock::for_tests());
-    let held = ada.acquire(intent("01ADA")).await.unwrap();
-    let began = started.moment();
-    ada.line.cut(true);
-    let lost = held.commit(vec![note("anybody?")], vec![], None).await.unwrap_err();
-    assert!(matches!(&lost, Lost::Aws(error) if error.kind == ErrorKind::Network), "{lost:?}");
-    assert_eq!(started.passed(began).as_secs(), 600);
-    assert!(held.guard()().is_err());
-    assert_eq!(account.rows().await.0.open, Some(OperationId("01ADA".into())));
-}
-
-#[tokio::test(start_paused = true)]
-async fn lost_replies_are_recognised_as_our_own_doing() {
-    let account = Account::new().await;
-    let ada = account.process("ada").await;
-    account.lose_reply("TransactWriteItems", 1);
-    let held = ada.acquire(intent("01ADA")).await.unwrap();
-    for beat in 1..=5 {
-        account.lose_reply("UpdateItem", beat);
-    }
-    ada.clock.sleep(seconds(60)).await;
-    assert_eq!(held.lost(), None);
-    account.lose_reply("TransactWriteItems", 1);
-    held.commit(vec![note("one")], vec![], Some("launch")).await.unwrap();
-    held.commit(vec![note("two"), note("three")], vec![], None).await.unwrap();
-    let (lock, events) = account.rows().await;
-    assert_eq!((lock.fence, lock.stage.as_str()), (1, "launch"));
-    assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [0, 1, 2, 3], "no duplicate, no gap");
-    account.lose_reply("TransactWriteItems", 1);
-    held.release(ended(Outcome::Deployed)).await.unwrap();
-    let next = account.process("grace").await.acquire(intent("01GRACE")).await.unwrap();
-    assert_eq!(next.fence(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lost_release_is_found_in_the_journal_even_when_somebody_else_has_the_lock_by_then() {
-    let account = Account::new().await;
-    let (ada, grace) = (account.process("ada").await, account.process("grace").await);
-    let held = ada.acquire(intent("01ADA")).await.unwrap();
-    ada.line.lose_next_reply_and_cut();
-    let releasing = tokio::spawn(async move { held.release(ended(Outcome::Deployed)).await });
-    let next = grace.acquire_within(60, intent("01GRACE")).await.unwrap();
-    ada.line.forget_tokens(true);
-    ada.line.cut(false);
-    assert_eq!(releasing.await.unwrap(), Ok(()));
-    assert_eq!(next.fence(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn whoever_gives_up_acquiring_leaves_no_packet_that_could_still_win() {
+async fn m05_whoever_gives_up_acquiring_leaves_no_packet_that_could_still_win() {
     let account = Account::new().await;
     let ada = account.process("ada").await;
     ada.line.hold(Some("TransactWriteItems"));
@@ -331,7 +225,7 @@ async fn whoever_gives_up_acquiring_leaves_no_packet_that_could_still_win() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_take_over_that_arrives_after_the_holder_woke_up_is_refused() {
+async fn m05_a_take_over_that_arrives_after_the_holder_woke_up_is_refused() {
     let account = Account::new().await;
     let (ada, grace) = (account.process("ada").await, account.process("grace").await);
     let held = ada.acquire(intent("01ADA")).await.unwrap();
@@ -346,203 +240,111 @@ async fn a_take_over_that_arrives_after_the_holder_woke_up_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn beats_that_arrive_late_change_nothing() {
+async fn m03_an_acquire_whose_reply_is_lost_is_recognised() {
     let account = Account::new().await;
     let (ada, grace) = (account.process("ada").await, account.process("grace").await);
-    let held = ada.acquire(intent("01ADA")).await.unwrap();
-    ada.line.hold(Some("UpdateItem"));
-    ada.clock.sleep(seconds(14)).await;
-    ada.line.hold(None);
-    held.proved(seconds(30)).await.unwrap();
-    ada.clock.sleep(seconds(30)).await;
-    let before = account.rows().await.0;
-    assert!(ada.line.deliver_held().await > 0, "older than the newest");
-    assert_eq!(account.rows().await.0, before);
-    ada.line.hold(Some("UpdateItem"));
-    ada.clock.sleep(seconds(12)).await;
-    ada.line.hold(None);
-    held.release(ended(Outcome::Deployed)).await.unwrap();
-    let next = grace.acquire(intent("01GRACE")).await.unwrap();
-    let before = account.rows().await.0;
-    ada.line.deliver_held().await;
-    assert_eq!(account.rows().await.0, before, "after a release and another holder");
-    assert!(next.guard()().is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_machine_that_slept_beats_first_and_goes_on_if_nobody_came() {
-    let account = Account::new().await;
-    let ada = account.process("ada").await;
-    let held = ada.acquire(intent("01ADA")).await.unwrap();
-    ada.clock.sleep(seconds(3)).await;
-    ada.clock.sleep_machine(seconds(720));
-    assert!(held.guard()().unwrap_err().contains("last renewed 72"), "before anything else, the guard says no");
-    let before = account.sandbox.faults().calls().len();
-    held.commit(vec![note("slept 12 min, still ours")], vec![], None).await.unwrap();
-    let calls = account.sandbox.faults().calls();
-    assert_eq!(calls[before].action, "UpdateItem", "the first act is a beat");
-    assert!(held.guard()().is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_machine_that_slept_too_long_stops_and_names_the_new_holder() {
-    let account = Account::new().await;
-    let (ada, grace) = (account.process("ada").await, account.process("grace").await);
-    let held = ada.acquire(intent("01ADA")).await.unwrap();
-    // For everybody else, eight hours pass without a word from ada.
-    ada.line.cut(true);
-    let successor = grace.acquire_within(300, Intent { settles: true, ..intent("01GRACE") }).await.unwrap();
-    ada.clock.sleep_machine(seconds(28_800));
-    ada.line.cut(false);
-    held.halted_or_lost().await;
-    assert!(matches!(held.lost(), Some(Lost::TakenOver(lock)) if lock.who == "grace"));
-    drop(successor);
-}
-
-#[tokio::test(start_paused = true)]
-async fn wall_clocks_that_people_set_change_nothing() {
-    let account = Account::new().await;
-    let (ada, grace) = (account.process("ada").await, account.process("grace").await);
-    let held = ada.acquire(intent("01ADA")).await.unwrap();
-    grace.clock.step_wall(3_600_000);
-    assert!(matches!(grace.acquire_within(30, intent("01GRACE")).await, Err(Blocked::Held(..))));
-    ada.clock.step_wall(3_600_000);
-    assert!(held.guard()().is_err(), "a forward step costs a beat");
-    held.proved(seconds(5)).await.unwrap();
-    ada.clock.step_wall(-7_200_000);
-    ada.clock.sleep(seconds(30)).await;
-    assert!(held.guard()().is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn nobody_can_release_what_somebody_else_holds() {
-    let account = Account::new().await;
-    let (ada, grace) = (account.process("ada").await, account.process("grace").await);
-    let held = ada.acquire(intent("01ADA")).await.unwrap();
-    ada.line.cut(true);
-    let successor = grace.acquire_within(300, Intent { settles: true, ..intent("01GRACE") }).await.unwrap();
-    ada.line.cut(false);
-    let lost = held.release(Release::default()).await.unwrap_err();
-    assert!(matches!(lost, Lost::TakenOver(lock) if lock.who == "grace"));
-    assert!(successor.guard()().is_ok());
-    successor.commit(vec![note("still mine")], vec![], None).await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_freeze_stops_a_deploy_until_its_end_and_never_a_rollback() {
-    let account = Account::new().await;
-    let ada = account.process("ada").await;
-    let until = (ada.db.now() + jiff::SignedDuration::from_hours(2)).to_string();
-    let freeze = FreezeRecord { who: "grace".into(), reason: "trade fair".into(), made: ada.db.now().to_string(), until: Some(until) };
-    ada.put(lock::freeze_item(&scope(), &freeze).unwrap()).await;
-    let Err(Blocked::Frozen(found)) = ada.acquire_within(600, intent("01ADA")).await else { panic!("frozen") };
-    assert_eq!(found.reason, "trade fair");
-    let rollback = ada.acquire(Intent { passes_freeze: true, ..intent("01BACK") }).await.unwrap();
-    rollback.release(ended(Outcome::Deployed)).await.unwrap();
-    ada.clock.sleep(seconds(7_300)).await;
-    assert!(ada.acquire(intent("01ADB")).await.is_ok(), "it is over by itself");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lock_that_was_restored_from_a_backup_is_not_believed() {
-    let account = Account::new().await;
-    let ada = account.process("ada").await;
-    let held = ada.acquire(intent("01ADA")).await.unwrap();
-    let none = std::collections::BTreeMap::new();
-    let mut release = ended(Outcome::Deployed);
-    release.writes.push(journal::serve(&scope(), &none, &none, held.fence() + 4));
-    // As if four more holders had come and gone and only the lock were restored: `HEAD` is ahead of it.
-    release.writes[0].values.insert(":f".into(), 5u64.into());
-    held.release(release).await.unwrap();
-    let blocked = ada.acquire(intent("01ADB")).await.map(|_| ());
-    assert_eq!(blocked, Err(Blocked::Rewound { lock: 1, recorded: 5 }));
-    ada.db.write(&scope().table, &Write::delete(Key::new(scope().pk, sk::LOCK))).await.unwrap();
-    let blocked = ada.acquire(intent("01ADC")).await.map(|_| ());
-    assert_eq!(blocked, Err(Blocked::Rewound { lock: 0, recorded: 5 }), "a deleted row cannot count again from 1");
-}
-
-#[tokio::test(start_paused = true)]
-async fn fences_never_fall_and_releases_are_numbered_without_gaps() {
-    let account = Account::new().await;
-    let ada = account.process("ada").await;
-    for round in 1..=5u64 {
-        let held = ada.acquire(intent(&format!("01OP{round}"))).await.unwrap();
-        assert_eq!(held.fence(), round);
-        let head = journal::read(&ada.db, &scope()).await.unwrap().head;
-        let number = journal::next_release(head.as_ref());
-        let row = crate::records::release(number, &held.operation());
-        let writes = journal::create_release(&scope(), &row, held.fence()).unwrap();
-        held.commit(vec![note("made")], writes.clone(), None).await.unwrap();
-        let again = held.commit(vec![note("twice")], writes, None).await.unwrap_err();
-        assert!(matches!(&again, Lost::Refused(rows) if rows.len() == 2 && !again.is_final()), "{again:?}");
-        held.commit(vec![note("the lock is still ours")], vec![], None).await.unwrap();
+    for forgotten in [false, true] {
+        ada.line.forget_tokens(forgotten);
+        let began = ada.clock.moment();
+        for n in 1..=3 {
+            account.lose_reply("TransactWriteItems", n);
+        }
+        let held = ada.acquire(intent(&format!("01ADA{forgotten}"))).await.unwrap();
+        assert!(ada.clock.passed(began) < seconds(10), "not kept out by itself");
+        assert!(matches!(grace.acquire(intent("01GRACE")).await, Err(Blocked::Held(lock, _)) if lock.who == "ada"), "one holder");
+        held.commit(vec![note("mine")], vec![], None).await.unwrap();
         held.release(ended(Outcome::Deployed)).await.unwrap();
     }
-    let journal = journal::read(&ada.db, &scope()).await.unwrap();
-    assert_eq!(journal.releases.iter().map(|row| row.release.number.0).collect::<Vec<_>>(), [5, 4, 3, 2, 1]);
-    assert_eq!(journal.head, Some(Head { next: 6, fence: 5, ..Head::default() }));
-    assert!(journal.operations.iter().all(|row| row.ended == Some(Outcome::Deployed)));
+    // The same for a take-over.
+    ada.line.forget_tokens(false);
+    ada.acquire(intent("01LEFT")).await.unwrap().release(Release::default()).await.unwrap();
+    account.lose_reply("TransactWriteItems", 1);
+    let held = grace.acquire(Intent { settles: true, ..intent("01GRACE") }).await.unwrap();
+    let (lock, events) = account.rows().await;
+    assert_eq!((held.fence(), lock.fence, events.len()), (4, 4, 2), "taken over once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_row_is_never_taken_for_a_held_lock() {
+async fn m05_a_packet_that_could_not_even_be_made_harmless_lapses_like_a_crash() {
+    let account = Account::new().await;
+    let (ada, grace) = (account.process("ada").await, account.process("grace").await);
+    ada.acquire(intent("01ADA")).await.unwrap().release(ended(Outcome::Deployed)).await.unwrap();
+    // With a row there already, the fence is counted on.
+    ada.line.hold(Some("TransactWriteItems"));
+    assert!(ada.acquire(intent("01ADB")).await.is_err());
+    assert_eq!(lock::read(&ada.db, &scope()).await.unwrap().lock.unwrap().fence, 2);
+    assert!(ada.line.deliver_held().await > 0);
+    assert_eq!(lock::read(&ada.db, &scope()).await.unwrap().lock.unwrap().state, LockState::Free);
+    // The bump does not get through either.
+    let giving_up = tokio::spawn(async move { (ada.acquire(intent("01ADC")).await.is_err(), ada) });
+    grace.clock.sleep(seconds(10)).await;
+    account.sandbox.faults().schedule(When::Action("UpdateItem".into(), 1), Misfortune::Throttle);
+    account.sandbox.faults().schedule(When::Action("UpdateItem".into(), 2), Misfortune::Throttle);
+    account.sandbox.faults().schedule(When::Action("UpdateItem".into(), 3), Misfortune::Throttle);
+    let (gave_up, ada) = giving_up.await.unwrap();
+    assert!(gave_up && ada.line.deliver_held().await > 0);
+    let orphan = lock::read(&grace.db, &scope()).await.unwrap().lock.unwrap();
+    assert_eq!((orphan.state, orphan.who.as_str(), orphan.fence), (LockState::Held, "ada", 3), "nobody holds it any more");
+    let began = grace.clock.moment();
+    let held = grace.acquire_within(120, Intent { settles: true, ..intent("01GRACE") }).await.unwrap();
+    assert!((70..78).contains(&grace.clock.passed(began).as_secs()));
+    assert_eq!((held.fence(), held.unfinished()), (4, Some(OperationId("01ADC".into()))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn m11_with_dynamodb_away_nothing_is_assumed() {
     let account = Account::new().await;
     let ada = account.process("ada").await;
-    let conflict = || Misfortune::Refuse(400, "TransactionConflictException".into());
-    for n in 1..=4 {
-        account.sandbox.faults().schedule(When::Action("TransactWriteItems".into(), n), conflict());
-    }
+    ada.line.dynamodb_away(true);
+    let before = account.sandbox.faults().calls().len();
+    let blocked = ada.acquire_within(600, Intent { settles: true, passes_freeze: true, ..intent("01ADA") }).await;
+    assert!(matches!(blocked, Err(Blocked::Aws(error)) if error.kind == ErrorKind::Network));
+    assert_eq!(account.sandbox.faults().calls().len(), before, "nothing arrived anywhere");
+    ada.line.dynamodb_away(false);
+    assert_eq!(lock::read(&ada.db, &scope()).await.unwrap().lock, None);
+}
+
+/// When the guard of somebody who was cut off last let a call go, and when somebody with a clock of this rate took over.
+async fn cut_off_and_taken_over(rate: f64) -> (Duration, Duration) {
+    let account = Account::new().await;
+    let (ada, grace) = (account.process("ada").await, account.process_with("grace", Clock::at_rate(rate)).await);
     let held = ada.acquire(intent("01ADA")).await.unwrap();
-    for n in 1..=4 {
-        account.sandbox.faults().schedule(When::Action("TransactWriteItems".into(), n), conflict());
+    let (guard, began, clock) = (held.guard(), ada.clock.moment(), ada.clock.clone());
+    ada.line.cut(true);
+    let waiting = tokio::spawn(async move {
+        let held = grace.acquire_within(600, Intent { settles: true, ..intent("01GRACE") }).await.unwrap();
+        (clock.passed(began), held)
+    });
+    let mut last = Duration::ZERO;
+    while !waiting.is_finished() {
+        if guard().is_ok() {
+            last = ada.clock.passed(began);
+        }
+        ada.clock.sleep(Duration::from_millis(50)).await;
     }
-    held.commit(vec![note("busy")], vec![], None).await.unwrap();
-    assert_eq!(held.fence(), 1);
+    (last, waiting.await.unwrap().0)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_to_halt_arrives_with_the_next_beat() {
-    let account = Account::new().await;
-    let (ada, grace) = (account.process("ada").await, account.process("grace").await);
-    let held = ada.acquire(intent("01ADA")).await.unwrap();
-    let halt: Item = [("who".to_string(), Value::from("grace")), ("why".to_string(), "rollback".into())].into();
-    let ask = Write::set(Key::new(scope().pk, sk::LOCK), [("halt".to_string(), halt.into())].into());
-    grace.db.write(&scope().table, &ask).await.unwrap();
-    let asked = grace.clock.moment();
-    held.halted_or_lost().await;
-    assert!(grace.clock.passed(asked) <= seconds(14));
-    assert_eq!(held.halted().map(|halt| (halt.who, halt.why)), Some(("grace".into(), "rollback".into())));
+async fn m18_no_call_lands_after_a_take_over_by_somebody_whose_clock_is_a_quarter_too_fast() {
+    for rate in [0.8, 1.0, 1.25] {
+        let (last, taken_over) = cut_off_and_taken_over(rate).await;
+        assert!(last >= seconds(44), "the guard is not more timid than it must be: {last:?}");
+        assert!(last + lock::constants::CALL < taken_over, "at {rate}: {last:?}, {taken_over:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn m37_a_row_of_a_newer_format_is_read_and_never_written() {
+async fn m19_whoever_starts_again_every_half_minute_never_takes_over() {
     let account = Account::new().await;
-    let (ada, grace) = (account.process("ada").await, account.process("grace").await);
-    let held = LockRecord {
-        state: LockState::Held,
-        fence: 3,
-        lease_ms: 60_000,
-        operation: Some(OperationId("01NEW".into())),
-        open: Some(OperationId("01NEW".into())),
-        who: "grace".into(),
-        cli: "0.9.0".into(),
-        ..LockRecord::default()
-    };
-    let mut item = lock::lock_item(&scope(), &held);
-    item.insert("v".into(), (FORMAT + 1).into());
-    item.insert("quorum".into(), 5u64.into());
-    grace.put(item.clone()).await;
-    let seen = lock::read(&ada.db, &scope()).await.unwrap().lock.unwrap();
-    assert_eq!((seen.who.as_str(), seen.newer.as_deref()), ("grace", Some("0.9.0")), "read as far as it is understood");
-    // However long it waits: neither taken over, nor halted, broken or repaired.
-    let needs = |error: &adstage::aws::Error| assert!(error.message.ends_with("it needs adstage 0.9.0 or newer"), "{error}");
-    let Err(Blocked::Aws(error)) = ada.acquire_within(600, Intent { settles: true, ..intent("01ADA") }).await else { panic!("taken") };
-    needs(&error);
-    let operation = OperationId("01NEW".into());
-    needs(&lock::halt(&ada.db, &ada.clock, &scope(), &operation, "ada", "why").await.unwrap_err());
-    needs(&lock::break_lock(&ada.db, &ada.clock, &scope(), &operation, &seen, false, &ada.who, "why").await.unwrap_err());
-    let Err(Blocked::Aws(error)) = lock::repair(&ada.db, &ada.clock, &scope(), &ada.who, "why").await else { panic!("repaired") };
-    needs(&error);
-    let row = ada.db.get(&scope().table, &Key::new(scope().pk, sk::LOCK)).await.unwrap();
-    assert_eq!(row, Some(item), "untouched");
+    let ada = account.process("ada").await;
+    drop(ada.acquire(intent("01ADA")).await.unwrap());
+    for round in 0..20 {
+        // A new process each time: it has seen nothing yet.
+        let job = account.process(&format!("job{round}")).await;
+        let blocked = job.acquire_within(30, Intent { settles: true, ..intent(&format!("01JOB{round}")) }).await;
+        assert!(matches!(blocked, Err(Blocked::Held(lock, quiet)) if lock.who == "ada" && quiet <= seconds(30)));
+    }
+    let patient = account.process("patient").await;
+    assert_eq!(patient.acquire_within(75, Intent { settles: true, ..intent("01PATIENT") }).await.unwrap().fence(), 2);
 }

@@ -42,7 +42,6 @@ pub struct Operator {
 #[derive(Debug)]
 pub enum Went {
     Refused(Refusal),
-    #[expect(dead_code, reason = "read through Debug, when a test that expected otherwise fails")]
     Blocked(Blocked),
     Ran(Box<Plan>, Ending),
 }

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Emit, Halt};
+use super::{Due, Emit, Halt};
 use crate::clock::{Clock, Moment};
 use crate::model::{Event, Seconds};
-use crate::plan::{Stage, Step};
+use crate::plan::Onward;
 use crate::steps::Progress;
 
 /// More results than this are counted, not listed.
@@ -28,9 +28,10 @@ struct State {
 
 impl Board {
     /// A phase of stages of one name begins.
-    pub fn open(emit: &Emit, clock: &Clock, phase: &[Stage]) -> Arc<Self> {
-        let stage = phase.first().map(|stage| stage.name.to_string()).unwrap_or_default();
-        let steps = phase.iter().flat_map(|stage| &stage.steps).map(Step::to_string).collect();
+    pub fn open(emit: &Emit, clock: &Clock, phase: &[Due<'_>]) -> Arc<Self> {
+        let stage = phase.first().map(|(stage, _)| stage.name.to_string()).unwrap_or_default();
+        let steps = phase.iter().flat_map(|(stage, acts)| stage.steps.iter().zip(*acts));
+        let steps = steps.filter(|(_, act)| **act == Onward::Run).map(|(step, _)| step.to_string()).collect();
         emit(Event::StageStarted { stage: stage.clone(), steps });
         Arc::new(Self { stage, emit: emit.clone(), clock: clock.clone(), began: clock.moment(), state: Mutex::default() })
     }
@@ -81,6 +82,7 @@ impl Board {
         (self.emit)(match halt {
             Some(Halt::Failed { error, .. }) => Event::StageFailed { stage, text: error.what.clone(), took },
             Some(Halt::Asked { .. }) => Event::StageFailed { stage, text: "interrupted".to_string(), took },
+            Some(Halt::Aborted { .. } | Halt::GoingBack) => Event::StageFailed { stage, text: "undone".to_string(), took },
             Some(Halt::Lost(why)) => Event::StageFailed { stage, text: why.clone(), took },
             None if achieved.len() > LISTED => Event::StageFinished { stage, text: format!("{} steps", achieved.len()), took },
             None => Event::StageFinished { stage, text: achieved.join(" · "), took },

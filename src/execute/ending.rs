@@ -49,6 +49,8 @@ impl Halt {
         match self {
             Self::Failed { stage, error, .. } => format!("{stage}: {}", error.what),
             Self::Asked { stage, by } => format!("{by}, at {stage}"),
+            Self::Aborted { by } => format!("{by} asked to undo it"),
+            Self::GoingBack => "it was going back when it stopped".to_string(),
             Self::Lost(why) => why.clone(),
         }
     }
@@ -125,7 +127,7 @@ impl Executor<'_> {
             judged.push(Judged { release: release.number, verdict: Verdict::Good });
         }
         if self.plan.kind == OperationKind::Rollback {
-            let reason = || format!("rolled back to {} by {}", release.number, self.cx.owner);
+            let reason = || format!("rolled back to {} by {}", release.number, self.record.by());
             let worse = self.plan.left().into_iter().filter(|left| *left > release.number);
             judged.extend(worse.map(|release| Judged { release, verdict: Verdict::Bad { reason: reason() } }));
         }
@@ -149,6 +151,8 @@ impl Executor<'_> {
                 let failure = Failure::new(end, format!("{by} after the cutover: {release} has all visitors"));
                 failure.because("what takes long was left out: the next deploy retires older fleets").next(self.command("status"))
             }
+            // Neither leads here: what goes back does not end as deployed.
+            Halt::Aborted { .. } | Halt::GoingBack => Failure::new(End::Unexpected, halt.reason()),
             Halt::Lost(why) => Failure::new(End::Stranded, why.clone()),
         }
     }
@@ -169,6 +173,9 @@ impl Executor<'_> {
                 with_causes(Failure::new(End::RolledBack, what), error)
             }
             Halt::Asked { by, stage } => Failure::new(by.end(), format!("{subject} was {by}, at {stage}; it was undone")),
+            // That is what was asked for.
+            Halt::Aborted { .. } => return ended(Outcome::RolledBack, None),
+            Halt::GoingBack => Failure::new(End::RolledBack, format!("{subject} was going back, and is undone now")),
             Halt::Lost(why) => Failure::new(End::Stranded, why.clone()),
         };
         let next = if self.moves_releases() { self.command("history") } else { "adstage image list".to_string() };
@@ -215,6 +222,14 @@ impl Executor<'_> {
         };
         let failure = Failure::new(End::Stranded, what).because(why).next(self.command("status")).next(self.command("rollback"));
         ended(Outcome::Stranded, failure)
+    }
+
+    /// It was resumed, and there was nothing to resume: nothing of it had begun.
+    pub(super) async fn never_begun(&self) -> Ending {
+        match self.record.end(Outcome::Refused, Some("cut short before its first step"), &[]).await {
+            Ok(()) => ended(Outcome::Refused, None),
+            Err(lost) => self.lost(&lost.to_string(), Side::Before),
+        }
     }
 
     /// Not one step was begun.

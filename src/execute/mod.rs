@@ -11,6 +11,7 @@
 mod board;
 mod ending;
 mod record;
+mod resume;
 mod stop;
 mod unwind;
 mod wave;
@@ -18,13 +19,15 @@ mod wave;
 use std::sync::Arc;
 
 pub use ending::Ending;
+pub use resume::{NotResumed, Remains, remains, resume};
 pub use stop::Interrupt;
 use tokio::sync::watch;
 
 use crate::aws::Guard;
+use crate::journal::OperationStatus;
 use crate::lock::{Held, Lost};
-use crate::model::{Event, OperationKind, Seconds};
-use crate::plan::{Plan, Stage, StageName, Step};
+use crate::model::{Event, Seconds};
+use crate::plan::{Backward, Course, Onward, Plan, Stage, StageName, undoing};
 use crate::steps::{Cx, StepError};
 use board::Board;
 use record::Record;
@@ -50,6 +53,10 @@ enum Halt {
     Failed { stage: StageName, step: String, error: StepError },
     /// Somebody said stop.
     Asked { stage: StageName, by: Interrupt },
+    /// Somebody who resumed it wants it undone.
+    Aborted { by: String },
+    /// It was going back when its process vanished.
+    GoingBack,
     /// The lock is not ours any more, or nothing can be journalled.
     Lost(String),
 }
@@ -57,16 +64,24 @@ enum Halt {
 /// Runs the plan under the lock and ends its operation: the records, the verdict and the lock are as they must be when this returns,
 /// unless the lock was lost. `serving` of the failure is left to the caller, who looks again.
 pub async fn run(plan: &Plan, cx: Cx, held: &Held, emit: &Emit, interrupt: watch::Receiver<Option<Interrupt>>) -> Ending {
-    let started = cx.clock.moment();
-    let guard: Guard = held.guard();
-    let cx = Cx { aws: cx.aws.guarded(guard), ..cx };
-    let record = Record::new(held, &cx, plan);
+    let began = cx.clock.moment();
+    let cx = guarded(cx, held);
+    let record = Record::new(held, &cx, plan, OperationStatus::begun(), cx.owner.clone());
     let executor = Executor { plan, cx: &cx, held, emit, record: &record };
     let ending = match record.begin().await {
-        Ok(()) => executor.forward(Stop::new(interrupt, held)).await,
+        Ok(()) => match Course::all(plan) {
+            Course::Forward(course) => executor.forward(&course, Stop::new(interrupt, held)).await,
+            Course::Back(course) => executor.back(&course, Halt::GoingBack).await,
+        },
         Err(lost) => executor.not_begun(lost).await,
     };
-    Ending { took: Seconds::from(cx.clock.since(started)), ..ending }
+    Ending { took: Seconds::from(cx.clock.since(began)), ..ending }
+}
+
+/// The context with every change behind the lease guard.
+fn guarded(cx: Cx, held: &Held) -> Cx {
+    let guard: Guard = held.guard();
+    Cx { aws: cx.aws.guarded(guard), ..cx }
 }
 
 struct Executor<'a> {
@@ -85,25 +100,38 @@ struct Reached {
     halt: Option<Halt>,
 }
 
+/// A stage and what to do with each of its steps.
+type Due<'a> = (&'a Stage, &'a [Onward]);
+
+fn is_done((_, acts): &Due<'_>) -> bool {
+    acts.iter().all(|act| *act == Onward::Done)
+}
+
 impl Executor<'_> {
-    async fn forward(&self, mut stop: Stop<'_>) -> Ending {
-        let reached = self.stages(&mut stop).await;
+    async fn forward(&self, course: &[Vec<Onward>], mut stop: Stop<'_>) -> Ending {
+        let reached = self.stages(course, &mut stop).await;
         match (reached.halt, reached.side) {
             (None, _) => self.deployed(None).await,
             (Some(Halt::Lost(why)), side) => self.lost(&why, side),
             (Some(halt), Side::After) => self.deployed(Some(halt)).await,
-            (Some(halt), Side::Before) => self.unwind(reached.waves, halt).await,
+            (Some(halt), Side::Before) => {
+                let begun = &self.plan.stages[..reached.waves];
+                let acts: Vec<Vec<Backward>> = begun.iter().map(|stage| undoing(stage.name, &stage.steps)).collect();
+                self.back(&acts, halt).await
+            }
         }
     }
 
     /// Phase by phase: neighbours of one name are one stage to the operator.
-    async fn stages(&self, stop: &mut Stop<'_>) -> Reached {
+    async fn stages(&self, course: &[Vec<Onward>], stop: &mut Stop<'_>) -> Reached {
         let mut reached = Reached { waves: 0, side: Side::Before, halt: None };
-        let mut rest = &self.plan.stages[..];
-        while let Some(first) = rest.first() {
-            let count = rest.iter().take_while(|stage| stage.name == first.name).count();
-            let (phase, later) = rest.split_at(count);
-            rest = later;
+        let due: Vec<Due<'_>> = self.plan.stages.iter().zip(course).map(|(stage, acts)| (stage, acts.as_slice())).collect();
+        for phase in due.chunk_by(|(one, _), (other, _)| one.name == other.name) {
+            // Done before this process came.
+            if phase.iter().all(is_done) {
+                reached.waves += phase.len();
+                continue;
+            }
             let board = Board::open(self.emit, &self.cx.clock, phase);
             let went = self.phase(phase, &board, stop, &mut reached).await;
             board.close(went.as_ref().err());
@@ -116,17 +144,22 @@ impl Executor<'_> {
         reached
     }
 
-    async fn phase(&self, phase: &[Stage], board: &Arc<Board>, stop: &mut Stop<'_>, reached: &mut Reached) -> Result<(), Halt> {
-        for stage in phase {
+    async fn phase(&self, phase: &[Due<'_>], board: &Arc<Board>, stop: &mut Stop<'_>, reached: &mut Reached) -> Result<(), Halt> {
+        for due in phase {
+            let (stage, acts) = *due;
             let name = stage.name;
             reached.side = side(self.plan, reached.waves);
+            if is_done(due) {
+                reached.waves += 1;
+                continue;
+            }
             let takes_long = stage.steps.iter().any(|step| !step.has_way_back());
             // After the cutover only what is quick is still done: the next deploy retires what this one leaves.
             if let Some(by) = stop.asked().filter(|_| reached.side == Side::Before || takes_long) {
                 return Err(Halt::Asked { stage: name, by });
             }
             reached.waves += 1;
-            let wave = Wave { stage, cx: self.cx, held: self.held, record: self.record, board, side: reached.side };
+            let wave = Wave { stage, acts, cx: self.cx, held: self.held, record: self.record, board, side: reached.side };
             match wave.run(stop).await {
                 WaveEnd::Done => {}
                 WaveEnd::Asked(by) if reached.side == Side::After => _ = reached.halt.get_or_insert(Halt::Asked { stage: name, by }),
@@ -146,17 +179,5 @@ impl Executor<'_> {
 
 /// On which side of the cutover the wave with this index is.
 fn side(plan: &Plan, wave: usize) -> Side {
-    if !matches!(plan.kind, OperationKind::Deploy | OperationKind::Rollback) {
-        return Side::Before;
-    }
-    let moves = |stage: &Stage| stage.steps.iter().any(|step| matches!(step, Step::CutOverTraffic { .. }));
-    let after = match plan.stages.iter().rposition(moves) {
-        Some(last) => wave > last,
-        None => plan
-            .stages
-            .iter()
-            .position(|stage| matches!(stage.name, StageName::Watch | StageName::Settle))
-            .is_some_and(|first| wave >= first),
-    };
-    if after { Side::After } else { Side::Before }
+    if plan.turning_point().is_some_and(|point| wave >= point) { Side::After } else { Side::Before }
 }

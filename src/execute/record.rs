@@ -1,13 +1,16 @@
 //! What is written down, and when: the only file here that knows the lock and the journal.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
 use super::ending::Judged;
 use crate::aws::dynamodb::{Malformed, Write};
 use crate::aws::{Error, ErrorKind};
 use crate::clock::Clock;
-use crate::journal::{self, Asked, Deed, Entry, StepKey};
+use crate::journal::{self, Asked, Deed, Entry, OperationStatus, StepKey};
 use crate::lock::{Held, Lost, Release};
 use crate::model::{OperationId, OperationKind, Outcome, ReleaseRecord, Scope, Verdict};
-use crate::plan::{Plan, Stage, StageName, Step};
+use crate::plan::{Plan, StageName, Step};
 use crate::steps::{Cx, StepError};
 
 pub(super) struct Record<'a> {
@@ -16,7 +19,16 @@ pub(super) struct Record<'a> {
     cx: &'a Cx,
     scope: Scope,
     clock: Clock,
+    /// Who does this, as the journal says.
+    by: String,
+    /// What the journal adds up to: nothing is written that must not follow.
+    status: Mutex<OperationStatus>,
 }
+
+/// What is about to begin is written down again if it is older than this when it begins, where there is no way back from it.
+const FRESH: Duration = Duration::from_secs(5);
+/// Attempts to write it down that quickly.
+const FRESH_TRIES: u32 = 10;
 
 /// An error with its causes and its evidence, as the journal keeps it.
 pub(super) fn whole(error: &StepError) -> String {
@@ -25,8 +37,44 @@ pub(super) fn whole(error: &StepError) -> String {
 }
 
 impl<'a> Record<'a> {
-    pub fn new(held: &'a Held, cx: &'a Cx, plan: &'a Plan) -> Self {
-        Self { held, plan, cx, scope: scope(plan, cx), clock: cx.clock.clone() }
+    pub fn new(held: &'a Held, cx: &'a Cx, plan: &'a Plan, status: OperationStatus, by: String) -> Self {
+        Self { held, plan, cx, scope: scope(plan, cx), clock: cx.clock.clone(), by, status: Mutex::new(status) }
+    }
+
+    /// Who does this.
+    pub fn by(&self) -> &str {
+        &self.by
+    }
+
+    /// The partition everything is written to.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    fn status(&self) -> MutexGuard<'_, OperationStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The status once these are written; the error says which must not be.
+    fn then(&self, entries: &[Entry]) -> Result<OperationStatus, Lost> {
+        let mut status = self.status().clone();
+        match entries.iter().try_for_each(|entry| status.note(entry)) {
+            Ok(()) => Ok(status),
+            Err(problem) => Err(Lost::Aws(Error::new(
+                "TransactWriteItems",
+                ErrorKind::Invalid,
+                "IllegalTransition",
+                format!("this is a bug: {problem}"),
+            ))),
+        }
+    }
+
+    /// Writes entries that may follow what is written.
+    async fn write(&self, entries: &[Entry], stage: Option<&str>) -> Result<(), Lost> {
+        let status = self.then(entries)?;
+        self.held.commit(entries.iter().map(Entry::item).collect(), Vec::new(), stage).await?;
+        *self.status() = status;
+        Ok(())
     }
 
     /// Closes what was taken over with the lock, and gives a new release its number.
@@ -55,16 +103,40 @@ impl<'a> Record<'a> {
         let outcome = if touched { Outcome::Stranded } else { Outcome::Refused };
         let reason = format!("cut short; {} takes its place", self.cx.operation);
         let entries =
-            [Entry::Asked { what: Asked::Superseded, by: self.cx.owner.clone() }, Entry::Ended { outcome, reason: Some(reason.clone()) }];
+            [Entry::Asked { what: Asked::Superseded, by: self.by.clone() }, Entry::Ended { outcome, reason: Some(reason.clone()) }];
         let events = entries.iter().map(Entry::item).collect();
         self.held.settle(events, journal::ended(outcome, Some(&reason), &self.now())).await
     }
 
-    /// The steps of a stage are about to run.
-    pub async fn started(&self, stage: &Stage) -> Result<(), Lost> {
-        let entries = stage.steps.iter().map(|step| Entry::started(StepKey::new(stage.name, step)));
-        let events = entries.map(|entry| entry.item()).collect();
-        self.held.commit(events, Vec::new(), Some(&stage.name.to_string())).await
+    /// These steps of a stage are about to run, and those are found done.
+    pub async fn started(&self, stage: StageName, steps: &[&Step], found: &[(&Step, &str)]) -> Result<(), Lost> {
+        let done = found.iter().map(|(step, text)| {
+            let deed = Deed::Succeeded { found: Some((*text).to_string()) };
+            Entry::Step(StepKey::new(stage, step), deed)
+        });
+        let mut entries: Vec<_> = done.collect();
+        let needs_fresh = steps.iter().any(|step| !step.has_way_back() || matches!(step, Step::CutOverTraffic { .. }));
+        for left in (0..FRESH_TRIES).rev() {
+            entries.extend(self.intents(stage, steps));
+            let sent = self.clock.moment();
+            self.write(&std::mem::take(&mut entries), Some(&stage.to_string())).await?;
+            if !needs_fresh || self.clock.since(sent) < FRESH {
+                return Ok(());
+            }
+            tracing::warn!(%stage, left, "what is about to begin took long to write down");
+        }
+        let message = format!("{FRESH_TRIES} times what was to begin took longer than {} s to write down", FRESH.as_secs());
+        Err(Lost::Aws(Error::new("TransactWriteItems", ErrorKind::Throttled, "", message)))
+    }
+
+    fn intents(&self, stage: StageName, steps: &[&Step]) -> Vec<Entry> {
+        let status = self.status();
+        let intent = |step: &&Step| {
+            let key = StepKey::new(stage, step);
+            let attempt = status.attempt(&key) + 1;
+            Entry::Step(key, Deed::Started { attempt, before: None, after: None })
+        };
+        steps.iter().map(intent).collect()
     }
 
     /// Something happened to a step.
@@ -74,14 +146,14 @@ impl<'a> Record<'a> {
 
     /// Something happened to several steps.
     pub async fn deeds(&self, deeds: Vec<(StageName, &Step, Deed)>) -> Result<(), Lost> {
-        let events: Vec<_> = deeds.into_iter().map(|(stage, step, deed)| Entry::Step(StepKey::new(stage, step), deed).item()).collect();
-        if events.is_empty() { Ok(()) } else { self.held.commit(events, Vec::new(), None).await }
+        let entries: Vec<_> = deeds.into_iter().map(|(stage, step, deed)| Entry::Step(StepKey::new(stage, step), deed)).collect();
+        if entries.is_empty() { Ok(()) } else { self.write(&entries, None).await }
     }
 
     /// It goes back, for good.
     pub async fn goes_back(&self, why: &str) -> Result<(), Lost> {
-        let entries = [Entry::Asked { what: Asked::Unwind, by: self.cx.owner.clone() }, Entry::Note { text: why.to_string() }];
-        self.held.commit(entries.iter().map(Entry::item).collect(), Vec::new(), Some("unwind")).await
+        let entries = [Entry::Asked { what: Asked::Unwind, by: self.by.clone() }, Entry::Note { text: why.to_string() }];
+        self.write(&entries, Some("unwind")).await
     }
 
     /// The operation is over: its end, what serves now, what is thought of the releases, and the lock given back, in one transaction.

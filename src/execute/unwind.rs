@@ -9,8 +9,9 @@ use super::ending::{Ending, Undone};
 use super::{Executor, Halt};
 use crate::journal::Deed;
 use crate::lock::{Held, Lost};
-use crate::model::{Event, Mark, Seconds};
-use crate::plan::{SPREAD, Stage, StageName, Step};
+use crate::model::{Event, Mark, OperationKind, Seconds};
+use crate::observe::{self, Wants};
+use crate::plan::{Backward, SECOND_LOOK, SPREAD, Stage, Stand, Step, stand};
 use crate::steps::{self, Cx, StepError};
 
 /// Attempts to undo one step.
@@ -20,13 +21,18 @@ const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(5);
 
 impl Executor<'_> {
-    /// Undoes the first `waves` stages of the plan, then ends the operation.
-    pub(super) async fn unwind(&self, waves: usize, halt: Halt) -> Ending {
+    /// Goes back: undoes what is to be undone of the plan's first stages, then ends the operation.
+    pub(super) async fn back(&self, acts: &[Vec<Backward>], halt: Halt) -> Ending {
         let began = self.cx.clock.moment();
         let reason = halt.reason();
         (self.emit)(Event::UnwindStarted { reason: reason.clone() });
-        let undone = match self.record.goes_back(&reason).await {
-            Ok(()) => self.undo_waves(waves).await,
+        // Once back, always back: it is written once.
+        let turned = match halt {
+            Halt::GoingBack => Ok(()),
+            _ => self.record.goes_back(&reason).await,
+        };
+        let undone = match turned {
+            Ok(()) => self.undo_stages(acts).await,
             Err(lost) => Err(Undone::Lost(lost.to_string())),
         };
         if let Ok(count) = &undone {
@@ -39,21 +45,50 @@ impl Executor<'_> {
         }
     }
 
-    async fn undo_waves(&self, waves: usize) -> Result<usize, Undone> {
+    async fn undo_stages(&self, acts: &[Vec<Backward>]) -> Result<usize, Undone> {
+        let acts = self.look_again(acts).await;
         let mut count = 0;
-        for stage in self.plan.stages[..waves].iter().rev() {
-            count += self.undo(stage).await?;
+        for (stage, acts) in self.plan.stages.iter().zip(&acts).rev() {
+            count += self.undo(stage, acts).await?;
         }
         Ok(count)
     }
 
+    /// What showed no trace may only not have been visible yet.
+    async fn look_again(&self, acts: &[Vec<Backward>]) -> Vec<Vec<Backward>> {
+        let mut acts = acts.to_vec();
+        if !acts.iter().flatten().any(|act| *act == Backward::LookAgain) {
+            return acts;
+        }
+        let text = format!("some steps may have begun and show no trace: looking again in {SECOND_LOOK}");
+        (self.emit)(Event::Said { mark: Mark::Note, text });
+        self.cx.clock.sleep(SECOND_LOOK.duration()).await;
+        let images = self.plan.kind == OperationKind::Bake;
+        // If nobody answers, undoing looks for itself.
+        let world = observe::world(&self.cx.aws, &self.cx.environment, self.record.scope(), Wants { images }).await.ok();
+        for (stage, acts) in self.plan.stages.iter().zip(&mut acts) {
+            for (step, act) in stage.steps.iter().zip(acts).filter(|(_, act)| **act == Backward::LookAgain) {
+                let trace = world.as_ref().map(|world| stand(step, world));
+                *act = match trace {
+                    Some(Stand::Before) => Backward::Nothing("no trace of it, at two looks".to_string()),
+                    _ => Backward::Undo,
+                };
+            }
+        }
+        acts
+    }
+
     /// Undoes what one stage did, all at once, as it was done.
-    async fn undo(&self, stage: &Stage) -> Result<usize, Undone> {
-        // What was cleared away was nobody's, and stays so.
-        let undoes = |step: &&Step| !step.only_looks() && step.has_way_back() && stage.name != StageName::Clear;
-        let (doers, others): (Vec<_>, Vec<_>) = stage.steps.iter().partition(undoes);
-        let nothing = || Deed::UndoFinished { found: Some("nothing to undo".to_string()) };
-        let mut deeds: Vec<_> = others.into_iter().map(|step| (stage.name, step, nothing())).collect();
+    async fn undo(&self, stage: &Stage, acts: &[Backward]) -> Result<usize, Undone> {
+        let mut doers = Vec::new();
+        let mut deeds = Vec::new();
+        for (step, act) in stage.steps.iter().zip(acts) {
+            match act {
+                Backward::Done => {}
+                Backward::Nothing(found) => deeds.push((stage.name, step, Deed::UndoFinished { found: Some(found.clone()) })),
+                Backward::Undo | Backward::LookAgain => doers.push(step),
+            }
+        }
         deeds.extend(doers.iter().map(|step| (stage.name, *step, Deed::UndoStarted)));
         self.record.deeds(deeds).await.map_err(lost)?;
         let mut tasks = JoinSet::new();
@@ -78,7 +113,7 @@ impl Executor<'_> {
         if !failed.is_empty() {
             return Err(Undone::Failed(failed));
         }
-        if stage.steps.iter().any(|step| matches!(step, Step::CutOverTraffic { .. })) {
+        if doers.iter().any(|step| matches!(step, Step::CutOverTraffic { .. })) {
             // Some of its nodes may still send visitors to the fleet that is about to be removed.
             let text = format!("visitors are back; {SPREAD} until every node of the load balancer knows");
             (self.emit)(Event::Said { mark: Mark::Note, text });

@@ -10,13 +10,15 @@ use super::record::Record;
 use super::stop::{Interrupt, Stop};
 use super::{Side, record};
 use crate::aws::ErrorKind;
+use crate::clock::Moment;
 use crate::journal::Deed;
 use crate::lock::{Held, Lost};
-use crate::plan::{Stage, Step};
+use crate::plan::{Onward, Stage, Step};
 use crate::steps::{self, Cx, StepError};
 
 pub(super) struct Wave<'a> {
     pub stage: &'a Stage,
+    pub acts: &'a [Onward],
     pub cx: &'a Cx,
     pub held: &'a Held,
     pub record: &'a Record<'a>,
@@ -43,16 +45,41 @@ struct Running<'a> {
     abort: AbortHandle,
 }
 
-type Joined = Result<(Id, Result<String, StepError>), JoinError>;
+/// How a run of a step ended.
+enum Ran {
+    /// Well or badly.
+    Over(Result<String, StepError>),
+    /// It is worth another attempt; without credentials since then, if that was why it failed.
+    Again(Option<Moment>),
+}
+
+type Joined = Result<(Id, Ran), JoinError>;
+
+/// How the steps of a wave went so far.
+#[derive(Default)]
+struct Tally {
+    /// The first that failed.
+    failed: Option<(String, StepError)>,
+    lost: Option<Lost>,
+}
 
 impl<'a> Wave<'a> {
     pub async fn run(&self, stop: &mut Stop<'_>) -> WaveEnd {
-        if let Err(lost) = self.record.started(self.stage).await {
+        let steps = || self.stage.steps.iter().zip(self.acts);
+        let due: Vec<&'a Step> = steps().filter(|(_, act)| **act == Onward::Run).map(|(step, _)| step).collect();
+        let found: Vec<_> = steps()
+            .filter_map(|(step, act)| match act {
+                Onward::Found(text) => Some((step, text.as_str())),
+                Onward::Run | Onward::Done => None,
+            })
+            .collect();
+        if let Err(lost) = self.record.started(self.stage.name, &due, &found).await {
             return WaveEnd::Lost(lost.to_string());
         }
+        found.iter().for_each(|(step, text)| self.board.achieved(format!("{step}: {text}")));
         let mut tasks = JoinSet::new();
-        let running: Vec<_> = self.stage.steps.iter().map(|step| self.start(step, &mut tasks)).collect();
-        let (mut failed, mut lost, mut asked) = (None, None, stop.asked().is_some());
+        let mut running: Vec<_> = due.into_iter().map(|step| self.start(step, None, &mut tasks)).collect();
+        let (mut tally, mut asked) = (Tally::default(), stop.asked().is_some());
         loop {
             let joined = tokio::select! {
                 joined = tasks.join_next_with_id() => joined,
@@ -63,17 +90,19 @@ impl<'a> Wave<'a> {
                 }
             };
             let Some(joined) = joined else { break };
-            if let Err(why) = self.finished(joined, &running, &mut failed).await {
-                lost.get_or_insert(why);
+            match joined {
+                Ok((id, Ran::Again(logged_out))) if !asked && !self.is_enough(&tally) => {
+                    self.again(id, logged_out, &mut running, &mut tasks, &mut tally).await;
+                }
+                joined => self.finished(joined, &running, &mut tally).await,
             }
-            // Those that settle have nothing to do with each other; before that, one failure is enough.
-            if lost.is_some() || (failed.is_some() && (self.side == Side::Before || looks_only(self.stage))) {
+            if self.is_enough(&tally) {
                 halt(&running);
             }
         }
         self.board.clear();
-        let lost = lost.map(|lost: Lost| lost.to_string()).or_else(|| self.held.lost().map(|lost| lost.to_string()));
-        match (lost, failed, stop.asked()) {
+        let lost = tally.lost.map(|lost| lost.to_string()).or_else(|| self.held.lost().map(|lost| lost.to_string()));
+        match (lost, tally.failed, stop.asked()) {
             (Some(why), ..) => WaveEnd::Lost(why),
             (None, Some((step, error)), _) => WaveEnd::Failed(step, error),
             (None, None, Some(by)) => WaveEnd::Asked(by),
@@ -81,36 +110,60 @@ impl<'a> Wave<'a> {
         }
     }
 
-    fn start(&self, step: &'a Step, tasks: &mut JoinSet<Result<String, StepError>>) -> Running<'a> {
+    /// Those that settle have nothing to do with each other; before that, one failure is enough.
+    fn is_enough(&self, tally: &Tally) -> bool {
+        tally.lost.is_some() || (tally.failed.is_some() && (self.side == Side::Before || looks_only(self.stage)))
+    }
+
+    fn start(&self, step: &'a Step, logged_out: Option<Moment>, tasks: &mut JoinSet<Ran>) -> Running<'a> {
         let cx = Cx { progress: self.board.place(), ..self.cx.clone() };
         let (owned, held) = (step.clone(), self.held.clone());
-        let abort = tasks.spawn(async move { patiently(&owned, &cx, &held).await });
+        let abort = tasks.spawn(async move { patiently(&owned, &cx, &held, logged_out).await });
         Running { step, id: abort.id(), abort }
     }
 
+    /// Once more: what it is about to do is written down again, because what was written is old by now.
+    async fn again(
+        &self,
+        id: Id,
+        logged_out: Option<Moment>,
+        running: &mut [Running<'a>],
+        tasks: &mut JoinSet<Ran>,
+        tally: &mut Tally,
+    ) {
+        let Some(doubted) = running.iter_mut().find(|running| running.id == id) else { return };
+        match self.record.started(self.stage.name, &[doubted.step], &[]).await {
+            Ok(()) => *doubted = self.start(doubted.step, logged_out, tasks),
+            Err(lost) => _ = tally.lost.get_or_insert(lost),
+        }
+    }
+
     /// Journals the outcome of one step; keeps the first failure.
-    async fn finished(&self, joined: Joined, running: &[Running<'a>], failed: &mut Option<(String, StepError)>) -> Result<(), Lost> {
+    async fn finished(&self, joined: Joined, running: &[Running<'a>], tally: &mut Tally) {
         let (id, result) = match joined {
-            Ok((id, result)) => (id, result),
-            Err(error) if error.is_cancelled() => {
-                return self.journal(error.id(), running, Deed::Failed { error: "stopped".to_string() }).await;
-            }
-            Err(error) => (error.id(), Err(bug(&error))),
+            Ok((id, Ran::Over(result))) => (id, Some(result)),
+            Ok((id, Ran::Again(_))) => (id, None),
+            Err(error) if error.is_cancelled() => (error.id(), None),
+            Err(error) => (error.id(), Some(Err(bug(&error)))),
         };
         let deed = match &result {
-            Ok(achieved) => Deed::Succeeded { found: Some(achieved.clone()).filter(|text| !text.is_empty()) },
-            Err(error) => Deed::Failed { error: record::whole(error) },
+            Some(Ok(achieved)) => Deed::Succeeded { found: Some(achieved.clone()).filter(|text| !text.is_empty()) },
+            Some(Err(error)) => Deed::Failed { error: record::whole(error) },
+            None => Deed::Failed { error: "stopped".to_string() },
         };
         match result {
-            Ok(achieved) => self.board.achieved(achieved),
-            Err(error) => {
+            Some(Ok(achieved)) => self.board.achieved(achieved),
+            Some(Err(error)) => {
                 let step = running.iter().find(|running| running.id == id).map(|running| running.step.to_string());
-                if let (None, Some(step)) = (&failed, step) {
-                    *failed = Some((step, error));
+                if let (None, Some(step)) = (&tally.failed, step) {
+                    tally.failed = Some((step, error));
                 }
             }
+            None => {}
         }
-        self.journal(id, running, deed).await
+        if let Err(lost) = self.journal(id, running, deed).await {
+            tally.lost.get_or_insert(lost);
+        }
     }
 
     async fn journal(&self, id: Id, running: &[Running<'a>], deed: Deed) -> Result<(), Lost> {
@@ -120,22 +173,20 @@ impl<'a> Wave<'a> {
 }
 
 /// A step that the guard stopped while the lease was in doubt runs again once the lease is proved; one whose credentials have expired, until
-/// somebody logged in again.
-async fn patiently(step: &Step, cx: &Cx, held: &Held) -> Result<String, StepError> {
-    let mut logged_out = None;
-    loop {
-        let result = steps::run(step, cx).await;
-        match result.as_ref().err().and_then(|error| error.kind) {
-            Some(ErrorKind::Guard) if held.proved(held.hold()).await.is_ok() => {}
-            Some(ErrorKind::NotLoggedIn) if held.lost().is_none() => {
-                let since = *logged_out.get_or_insert_with(|| cx.clock.moment());
-                if cx.clock.passed(since) >= held.hold() {
-                    return result;
-                }
-                cx.clock.sleep(LOGIN).await;
+/// somebody logged in again (`logged_out` since). Every attempt is written down first.
+async fn patiently(step: &Step, cx: &Cx, held: &Held, logged_out: Option<Moment>) -> Ran {
+    let result = steps::run(step, cx).await;
+    match result.as_ref().err().and_then(|error| error.kind) {
+        Some(ErrorKind::Guard) if held.proved(held.hold()).await.is_ok() => Ran::Again(logged_out),
+        Some(ErrorKind::NotLoggedIn) if held.lost().is_none() => {
+            let since = logged_out.unwrap_or_else(|| cx.clock.moment());
+            if cx.clock.passed(since) >= held.hold() {
+                return Ran::Over(result);
             }
-            _ => return result,
+            cx.clock.sleep(LOGIN).await;
+            Ran::Again(Some(since))
         }
+        _ => Ran::Over(result),
     }
 }
 

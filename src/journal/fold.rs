@@ -1,36 +1,9 @@
 //! An operation's status is a fold over its events, never a field somebody set. Every transition that is not listed is an error.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use super::entry::{Asked, Deed, Entry, Logged, StepKey};
-use crate::model::Outcome;
-
-/// Where a step stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StepStatus {
-    /// It may have run, wholly, partly or not at all.
-    Started,
-    /// It is done.
-    Succeeded,
-    /// It is not done, or not wholly.
-    Failed,
-    /// It is being undone, or was when the holder vanished.
-    Undoing,
-    /// As before.
-    Undone,
-    /// It could not be undone.
-    UndoFailed,
-}
-
-/// Which way an operation goes. Once back, always back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Towards what was asked for.
-    Forward,
-    /// Towards what was before.
-    Back,
-}
+use crate::model::{Direction, Outcome, StepStatus};
 
 /// What the events of an operation add up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,11 +14,14 @@ pub struct OperationStatus {
     pub direction: Direction,
     /// Another operation has taken its place.
     pub superseded: bool,
+    /// Somebody asked its holder to stop, and it did; who and why, the last time.
+    pub halted: Option<(String, String)>,
     /// How it ended; none while it is open.
     pub ended: Option<Outcome>,
     next: u64,
     fence: u64,
     index: BTreeMap<StepKey, usize>,
+    attempts: BTreeMap<StepKey, u64>,
 }
 
 /// Why events are not a journal: at which number, and what is wrong. Nobody may guess on: a person is needed.
@@ -73,7 +49,22 @@ impl Default for OperationStatus {
 impl OperationStatus {
     /// Nothing has happened yet.
     pub fn new() -> Self {
-        Self { steps: Vec::new(), direction: Direction::Forward, superseded: false, ended: None, next: 0, fence: 0, index: BTreeMap::new() }
+        Self {
+            steps: Vec::new(),
+            direction: Direction::Forward,
+            superseded: false,
+            halted: None,
+            ended: None,
+            next: 0,
+            fence: 0,
+            index: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+        }
+    }
+
+    /// Only its beginning is written.
+    pub fn begun() -> Self {
+        Self { next: 1, ..Self::new() }
     }
 
     /// Adds one event as it was read.
@@ -107,7 +98,8 @@ impl OperationStatus {
             Entry::Asked { what: Asked::Unwind, .. } => self.direction = Direction::Back,
             Entry::Asked { what: Asked::Superseded, .. } => self.superseded = true,
             Entry::Ended { outcome, .. } => self.ended = Some(*outcome),
-            Entry::Began { .. } | Entry::TakenOver { .. } | Entry::Halted { .. } | Entry::Verdict { .. } | Entry::Note { .. } => {}
+            Entry::Halted { by, why } => self.halted = Some((by.clone(), why.clone())),
+            Entry::Began { .. } | Entry::TakenOver { .. } | Entry::Verdict { .. } | Entry::Note { .. } => {}
         }
         self.next += 1;
         Ok(())
@@ -125,6 +117,9 @@ impl OperationStatus {
         if matches!(deed, Deed::Started { .. }) && self.direction == Direction::Back {
             return Err(format!("{} / {}: started although the operation goes back", key.stage, key.step));
         }
+        if let Deed::Started { attempt, .. } = deed {
+            self.attempts.insert(key.clone(), *attempt);
+        }
         match self.index.get(key) {
             Some(at) => self.steps[*at].1 = to,
             None => {
@@ -138,6 +133,11 @@ impl OperationStatus {
     /// Where one step stands; none if it never started.
     pub fn status(&self, key: &StepKey) -> Option<StepStatus> {
         self.index.get(key).map(|at| self.steps[*at].1)
+    }
+
+    /// Number of the newest attempt at a step; 0 if it never started.
+    pub fn attempt(&self, key: &StepKey) -> u64 {
+        self.attempts.get(key).copied().unwrap_or_default()
     }
 
     /// True if any step may have changed anything: without one, whoever comes next may close the operation and go on.
@@ -156,8 +156,9 @@ impl OperationStatus {
 fn next_status(from: Option<StepStatus>, deed: &Deed) -> Option<StepStatus> {
     use StepStatus::{Failed, Started, Succeeded, UndoFailed, Undoing, Undone};
     Some(match (from, deed) {
-        // Again after a take-over (steps converge), or after a failure that is worth another try.
-        (None | Some(Started | Failed), Deed::Started { .. }) => Started,
+        // Again after a take-over (steps converge), after a failure that is worth another try, or to prove once more what was proved long
+        // ago: health is asked again before visitors depend on it.
+        (None | Some(Started | Failed | Succeeded), Deed::Started { .. }) => Started,
         (Some(Started), Deed::Succeeded { .. }) => Succeeded,
         (Some(Started), Deed::Failed { .. }) => Failed,
         (Some(Started | Succeeded | Failed | Undoing | UndoFailed), Deed::UndoStarted) => Undoing,
@@ -177,19 +178,6 @@ fn word(deed: &Deed) -> &'static str {
         Deed::UndoStarted => "undo started",
         Deed::UndoFinished { .. } => "undo finished",
         Deed::UndoFailed { .. } => "undo failed",
-    }
-}
-
-impl fmt::Display for StepStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Started => "started",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Undoing => "undo started",
-            Self::Undone => "undone",
-            Self::UndoFailed => "undo failed",
-        })
     }
 }
 
@@ -258,7 +246,7 @@ mod tests {
             .map(|from| all.iter().map(|deed| if next_status(*from, deed).is_some() { 'x' } else { '.' }).collect())
             .collect();
         //                    started, succeeded, failed, undo started, undo finished, undo failed
-        assert_eq!(table, ["x.....", "xxxx..", "...x..", "x..x..", "...xxx", "......", "...x.."]);
+        assert_eq!(table, ["x.....", "xxxx..", "x..x..", "x..x..", "...xxx", "......", "...x.."]);
     }
 
     #[test]

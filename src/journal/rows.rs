@@ -48,6 +48,13 @@ impl Operation {
         };
         serde_json::from_str(text).map(Some).map_err(unknown)
     }
+
+    /// True if this is the plan the row was written with, to the last letter: whatever this version would leave out of it or add to it
+    /// gives another hash.
+    pub fn holds(&self, plan: &Plan) -> bool {
+        let again = serde_json::to_string(plan).map(|text| plan_hash(&text));
+        again.is_ok_and(|again| self.plan_hash.as_ref() == Some(&again))
+    }
 }
 
 /// The body of `OP#<ulid>`: everything but the key, the fence and the event number, which the writer of the lock adds. A resume needs the

@@ -14,6 +14,7 @@ mod provision;
 mod records;
 mod release;
 mod spelling;
+mod status;
 mod traffic;
 mod userdata;
 mod world;
@@ -35,6 +36,7 @@ pub use provision::{Manifest, ProvisionRepository, ProvisionSpec};
 pub use records::{FORMAT, Resource, Scope, sk};
 pub use release::{Release, ServiceSpec, Verdict};
 pub use spelling::{instances, nearest};
+pub use status::{Direction, StepStatus};
 pub use traffic::{Conditions, Rule, RuleAction, RuleKey, Weights};
 pub use userdata::{AGENT_PORT, USER_DATA_LIMIT, UserData, UserDataError, UserService};
 pub use world::{

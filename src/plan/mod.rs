@@ -10,10 +10,12 @@ mod image;
 mod lint;
 mod refusal;
 mod render;
+mod resume;
 mod rollback;
 mod select;
 mod setup;
 mod situation;
+mod stand;
 mod step;
 
 pub use deploy::{DeployRequest, SPREAD, deploy};
@@ -21,8 +23,10 @@ pub use image::{BakeRequest, bake, bake_hash, builder_script, image_name};
 pub use lint::{Flaw, lint};
 pub use refusal::Refusal;
 pub use render::render;
+pub use resume::{Ask, Backward, Course, KEPT, Onward, SECOND_LOOK, Unfinished, Unresumable, resume, undoing};
 pub use rollback::{RollbackRequest, rollback};
 pub use setup::setup;
+pub use stand::{Stand, stand};
 pub use step::{Step, TargetGroupSpec, TemplateSpec};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +117,19 @@ impl fmt::Display for StageName {
 }
 
 impl Plan {
+    /// The first stage from which nothing is undone any more, because visitors are on the release: after the last cutover; without one
+    /// (workers only) where the watch or the settling begins. Setups and bakes have none.
+    pub fn turning_point(&self) -> Option<usize> {
+        if !matches!(self.kind, OperationKind::Deploy | OperationKind::Rollback) {
+            return None;
+        }
+        let moves = |stage: &Stage| stage.steps.iter().any(|step| matches!(step, Step::CutOverTraffic { .. }));
+        match self.stages.iter().rposition(moves) {
+            Some(last) => Some(last + 1),
+            None => self.stages.iter().position(|stage| matches!(stage.name, StageName::Watch | StageName::Settle)),
+        }
+    }
+
     /// The releases some service stops serving, newest first.
     pub fn left(&self) -> Vec<ReleaseNumber> {
         let leaves = |(service, release): (&ServiceName, &ReleaseNumber)| (self.serving.get(service) != Some(release)).then_some(*release);

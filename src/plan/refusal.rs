@@ -26,9 +26,20 @@ impl Reasons {
     pub fn add(&mut self, because: impl Into<String>, next: impl Into<String>) {
         self.because.push(because.into());
         let next = next.into();
-        if !next.is_empty() && !self.next.contains(&next) {
+        if !next.is_empty() {
+            self.offer(next);
+        }
+    }
+
+    /// A command that may help, whatever the reasons are.
+    pub fn offer(&mut self, next: String) {
+        if !self.next.contains(&next) {
             self.next.push(next);
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.because.is_empty()
     }
 
     /// `Err` as soon as there is one reason.

@@ -65,7 +65,7 @@ fn taken(environment: &Environment, world: &World, reasons: &mut Reasons) {
     }
 }
 
-fn same(conditions: &Conditions, route: &Route) -> bool {
+pub(super) fn same(conditions: &Conditions, route: &Route) -> bool {
     let sorted = |texts: &[String]| {
         let mut texts = texts.to_vec();
         texts.sort();

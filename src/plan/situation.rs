@@ -103,7 +103,12 @@ impl<'a> Situation<'a> {
 
 /// `the deploy of r42 by ana`.
 pub(super) fn said(operation: &OperationRecord) -> String {
-    let kind = if operation.kind == OperationKind::Rollback { "rollback to" } else { "deploy of" };
+    let kind = match operation.kind {
+        OperationKind::Rollback => "rollback to",
+        OperationKind::Deploy => "deploy of",
+        OperationKind::Setup => return format!("the setup by {}", operation.by),
+        OperationKind::Bake => return format!("the bake by {}", operation.by),
+    };
     let release = operation.release.map_or_else(|| "a release".to_string(), |release| release.to_string());
     format!("the {kind} {release} by {}", operation.by)
 }

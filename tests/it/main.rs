@@ -34,6 +34,7 @@ mod protocol;
 mod python;
 mod readme;
 mod records;
+mod resume;
 mod rollback;
 mod sandbox;
 mod setup;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use adstage::aws::{Aws, Connection};
 use adstage::clock::Clock;
 use adstage::execute::{self, Ending, Interrupt};
+use adstage::failure::Failure;
 use adstage::journal::{self, Entry};
 use adstage::lock::{self, Blocked, Held, Identity, Intent};
 use adstage::model::*;
 use adstage::observe::{self, Wants};
-use adstage::plan::{self, BakeRequest, DeployRequest, Plan, Refusal, RollbackRequest};
+use adstage::plan::{self, Ask, BakeRequest, DeployRequest, Plan, Refusal, RollbackRequest};
 use adstage::sandbox::{Options, Sandbox, Visit};
 use adstage::steps::{Cx, KnownDoor};
 use tokio::sync::watch;
@@ -43,6 +44,10 @@ pub struct Operator {
 pub enum Went {
     Refused(Refusal),
     Blocked(Blocked),
+    /// Nothing is unfinished.
+    Nothing,
+    /// What is unfinished is not gone on with.
+    Stuck(Failure),
     Ran(Box<Plan>, Ending),
 }
 
@@ -242,6 +247,41 @@ impl Operator {
         self.carry_out(plan, &self.scope(), true).await
     }
 
+    /// Goes on with what is unfinished, or undoes it: as `adstage resume` does.
+    pub async fn resume(&self, abort: bool) -> Went {
+        let ask = if abort { Ask::Abort } else { Ask::GoOn };
+        let lock = lock::read(&self.aws.dynamodb, &self.scope()).await.unwrap().lock;
+        let Some(operation) = lock.and_then(|lock| lock.open) else { return Went::Nothing };
+        let plan = match execute::remains(&self.aws, &self.environment, &operation, ask, &self.clock).await {
+            Ok(remains) => remains.begun.plan,
+            Err(why) => return Went::Stuck(why.failure(&self.environment)),
+        };
+        let held = match self.take(&plan, &operation, &self.scope(), true).await {
+            Ok(held) => held,
+            Err(blocked) => return Went::Blocked(blocked),
+        };
+        let (emit, cx) = (self.emit(), self.cx(operation));
+        let ending = execute::resume(ask, cx, &held, &emit, self.interrupt.subscribe()).await;
+        Went::Ran(Box::new(plan), ending)
+    }
+
+    fn emit(&self) -> execute::Emit {
+        let events = self.events.clone();
+        Arc::new(move |event| events.lock().unwrap().push(event))
+    }
+
+    fn cx(&self, operation: OperationId) -> Cx {
+        Cx {
+            aws: self.aws.clone(),
+            clock: self.clock.clone(),
+            environment: self.environment.clone(),
+            operation,
+            owner: self.who.who.clone(),
+            door: KnownDoor::default(),
+            progress: Arc::new(|_| ()),
+        }
+    }
+
     fn linted(&self, plan: Result<Plan, Refusal>, world: &World) -> Result<Plan, Refusal> {
         plan.inspect(|plan| assert_eq!(plan::lint(plan, Some(world)), []))
     }
@@ -265,17 +305,7 @@ impl Operator {
         let mut world = self.world().await;
         world.records.operations.retain(|record| record.id != operation);
         let plan = plan(&world).expect("still");
-        let events = self.events.clone();
-        let cx = Cx {
-            aws: self.aws.clone(),
-            clock: self.clock.clone(),
-            environment: self.environment.clone(),
-            operation,
-            owner: self.who.who.clone(),
-            door: KnownDoor::default(),
-            progress: Arc::new(|_| ()),
-        };
-        let emit: execute::Emit = Arc::new(move |event| events.lock().unwrap().push(event));
+        let (emit, cx) = (self.emit(), self.cx(operation));
         let ending = execute::run(&plan, cx, &held, &emit, self.interrupt.subscribe()).await;
         Went::Ran(Box::new(plan), ending)
     }

@@ -4,6 +4,7 @@ mod bake;
 mod deploy;
 mod lint;
 mod random;
+mod resume;
 mod rollback;
 mod setup;
 mod world;

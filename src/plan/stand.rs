@@ -1,0 +1,200 @@
+//! Where a step stands in a world: what it left of what was before, and what it made of it. Nothing here knows the journal.
+//!
+//! Every step of the closed list says it; what the world does not show is said to be unseen, and then the journal is believed.
+
+use crate::model::{FleetKey, Group, ImageState, Provenance, Route, RuleAction, RuleKey, ServiceName, Weights, World};
+
+use super::setup::same;
+use super::{Plan, Step};
+
+/// What the world shows of one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stand {
+    /// As if it had never run.
+    Before,
+    /// As if it had run to its end.
+    After,
+    /// Begun, and not through: how far.
+    Half(String),
+    /// The world does not show it (it changes nothing, or nothing that is looked at).
+    Unseen,
+    /// Neither before nor after: what is there instead.
+    Elsewhere(String),
+}
+
+/// What a step writes to. A later step that writes to the same thing hides what an earlier one did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Thing<'a> {
+    Route(&'a RuleKey),
+    Template(&'a FleetKey),
+    TargetGroup(&'a FleetKey),
+    TestRule(&'a FleetKey),
+    Group(&'a FleetKey),
+}
+
+/// True if the later step writes to something the earlier one wrote to.
+pub(super) fn hides(later: &Step, earlier: &Step) -> bool {
+    let things = things(later);
+    things.iter().any(|thing| self::things(earlier).contains(thing))
+}
+
+fn things(step: &Step) -> Vec<Thing<'_>> {
+    match step {
+        Step::CreateLaunchTemplate { fleet, .. } => vec![Thing::Template(fleet)],
+        Step::CreateTargetGroup { fleet, .. } => vec![Thing::TargetGroup(fleet)],
+        Step::CreateTestRule { fleet } => vec![Thing::TestRule(fleet)],
+        Step::LaunchFleet { fleet, .. }
+        | Step::PinSize { fleet, .. }
+        | Step::SettleFleet { fleet, .. }
+        | Step::ResizeFleet { fleet, .. } => vec![Thing::Group(fleet)],
+        Step::RetireFleet { fleet, .. } => {
+            vec![Thing::Template(fleet), Thing::TargetGroup(fleet), Thing::TestRule(fleet), Thing::Group(fleet)]
+        }
+        Step::IdleInRoute { rule, .. } | Step::CutOverTraffic { rule, .. } | Step::LeaveRoute { rule, .. } => vec![Thing::Route(rule)],
+        Step::AwaitHealthy { .. }
+        | Step::CompareCapacity { .. }
+        | Step::WatchFleet { .. }
+        | Step::CreateLoadBalancer
+        | Step::CreateListener
+        | Step::CreateRouteRule { .. }
+        | Step::LaunchBuilder { .. }
+        | Step::AwaitProvision { .. }
+        | Step::StopBuilder { .. }
+        | Step::CaptureImage { .. }
+        | Step::TerminateBuilder { .. }
+        | Step::LaunchProof { .. }
+        | Step::AwaitProof { .. }
+        | Step::MarkVerified { .. }
+        | Step::TerminateProof { .. } => Vec::new(),
+    }
+}
+
+/// Where the step stands in this world.
+pub fn stand(step: &Step, world: &World) -> Stand {
+    match step {
+        Step::CreateLaunchTemplate { fleet, .. } => made(fleet_of(world, fleet).is_some_and(|fleet| fleet.template.is_some())),
+        Step::CreateTargetGroup { fleet, .. } => made(fleet_of(world, fleet).is_some_and(|fleet| fleet.target_group.is_some())),
+        Step::CreateTestRule { fleet } => made(fleet_of(world, fleet).is_some_and(|fleet| fleet.test_rule.is_some())),
+        Step::IdleInRoute { rule, before, after } | Step::CutOverTraffic { rule, before, after } => weighed(world, rule, before, after),
+        Step::LeaveRoute { rule, release } => match now(world, rule) {
+            Err(instead) => Stand::Elsewhere(instead),
+            Ok(weights) => match weights.0.get(release) {
+                None => Stand::After,
+                Some(0) => Stand::Before,
+                Some(_) => Stand::Elsewhere(format!("{release} has visitors on route {rule}: {weights}")),
+            },
+        },
+        Step::LaunchFleet { fleet, size, .. } => match group(world, fleet) {
+            None => Stand::Before,
+            Some(group) if group.deleting => Stand::Half(format!("group {fleet} is being deleted")),
+            Some(group) if group.desired < *size => Stand::Half(format!("{fleet} has {} of {size} instances", group.desired)),
+            Some(_) => Stand::After,
+        },
+        Step::PinSize { fleet, min_before, size } => sized(world, fleet, |group| match group.min {
+            min if min >= *size => Stand::After,
+            min if min == *min_before => Stand::Before,
+            min => Stand::Half(format!("the smallest size of {fleet} is {min}")),
+        }),
+        // The group's health type is not looked at.
+        Step::SettleFleet { fleet, .. } => sized(world, fleet, |_| Stand::Unseen),
+        Step::ResizeFleet { fleet, size_before, size, .. } => sized(world, fleet, |group| resized(fleet, group, *size_before, *size)),
+        Step::RetireFleet { fleet, .. } => retired(world, fleet),
+        Step::CreateLoadBalancer => made(world.address.is_some()),
+        Step::CreateListener => made(world.listener.is_some()),
+        Step::CreateRouteRule { service, route } => ruled(world, service, route),
+        Step::CaptureImage { name, .. } => match world.images.iter().find(|image| image.name == *name).map(|image| image.state) {
+            None => Stand::Before,
+            Some(ImageState::Pending) => Stand::Half(format!("{name} is being captured")),
+            Some(ImageState::Available) => Stand::After,
+            Some(ImageState::Unusable) => Stand::Elsewhere(format!("{name} can never be launched")),
+        },
+        Step::MarkVerified { name } => {
+            made(world.images.iter().any(|image| image.name == *name && image.provenance == Provenance::Verified))
+        }
+        Step::AwaitHealthy { .. }
+        | Step::CompareCapacity { .. }
+        | Step::WatchFleet { .. }
+        | Step::LaunchBuilder { .. }
+        | Step::AwaitProvision { .. }
+        | Step::StopBuilder { .. }
+        | Step::TerminateBuilder { .. }
+        | Step::LaunchProof { .. }
+        | Step::AwaitProof { .. }
+        | Step::TerminateProof { .. } => Stand::Unseen,
+    }
+}
+
+/// Every step of the plan in this world, stage by stage. A step whose thing a later step has begun to change (`begun`, by stage and place)
+/// is hidden by it: it is after, and the later one is looked at.
+pub(super) fn stands(plan: &Plan, world: &World, begun: impl Fn(usize, usize) -> bool) -> Vec<Vec<Stand>> {
+    let places =
+        || plan.stages.iter().enumerate().flat_map(|(at, stage)| stage.steps.iter().enumerate().map(move |(n, step)| (at, n, step)));
+    let hidden = |at: usize, step: &Step| places().any(|(later, n, other)| later > at && begun(later, n) && hides(other, step));
+    let one = |at: usize, step: &Step| if hidden(at, step) { Stand::After } else { stand(step, world) };
+    plan.stages.iter().enumerate().map(|(at, stage)| stage.steps.iter().map(|step| one(at, step)).collect()).collect()
+}
+
+fn ruled(world: &World, service: &ServiceName, route: &Route) -> Stand {
+    let key = RuleKey { service: service.clone(), priority: route.priority };
+    match world.rule(&key) {
+        None => Stand::Before,
+        Some(rule) if world.weights(&key).is_none() || !same(&rule.conditions, route) => {
+            Stand::Elsewhere(format!("rule {} does something else", route.priority))
+        }
+        Some(_) => Stand::After,
+    }
+}
+
+fn made(there: bool) -> Stand {
+    if there { Stand::After } else { Stand::Before }
+}
+
+fn fleet_of<'w>(world: &'w World, fleet: &FleetKey) -> Option<&'w crate::model::Fleet> {
+    world.fleet(&fleet.service, fleet.release)
+}
+
+fn group<'w>(world: &'w World, fleet: &FleetKey) -> Option<&'w Group> {
+    fleet_of(world, fleet)?.group.as_ref()
+}
+
+/// A route's weights now, or what it does instead.
+fn now(world: &World, rule: &RuleKey) -> Result<Weights, String> {
+    let Some(found) = world.rule(rule) else { return Err(format!("there is no rule {} for {}", rule.priority, rule.service)) };
+    world.weights(rule).ok_or_else(|| match &found.action {
+        RuleAction::Foreign(what) => format!("route {rule} was changed outside adstage: {what}"),
+        _ => format!("route {rule} forwards to a target group that is no fleet of this environment"),
+    })
+}
+
+fn weighed(world: &World, rule: &RuleKey, before: &Weights, after: &Weights) -> Stand {
+    match now(world, rule) {
+        Err(instead) => Stand::Elsewhere(instead),
+        Ok(weights) if weights == *after => Stand::After,
+        Ok(weights) if weights == *before => Stand::Before,
+        Ok(weights) => Stand::Elsewhere(format!("route {rule} serves {weights}; expected {before} or {after}")),
+    }
+}
+
+/// A step that only changes a group needs one to be there.
+fn sized(world: &World, fleet: &FleetKey, judge: impl FnOnce(&Group) -> Stand) -> Stand {
+    match group(world, fleet) {
+        None => Stand::Elsewhere(format!("group {fleet} is gone")),
+        Some(group) if group.deleting => Stand::Elsewhere(format!("group {fleet} is being deleted")),
+        Some(group) => judge(group),
+    }
+}
+
+fn resized(fleet: &FleetKey, group: &Group, before: u32, size: u32) -> Stand {
+    let there = if size >= before { group.desired >= size } else { group.desired <= size };
+    match group.desired {
+        _ if there => Stand::After,
+        desired if desired == before => Stand::Before,
+        desired => Stand::Half(format!("{fleet} has {desired} instances")),
+    }
+}
+
+fn retired(world: &World, fleet: &FleetKey) -> Stand {
+    let Some(found) = fleet_of(world, fleet) else { return Stand::After };
+    let whole = found.template.is_some() && found.target_group.is_some() && found.group.as_ref().is_some_and(|group| group.desired > 0);
+    if whole { Stand::Before } else { Stand::Half(format!("parts of {fleet} are there still")) }
+}

@@ -11,7 +11,7 @@ use super::lock::{LISTEN, freeze_end, place};
 use crate::failure::{End, Failure};
 use crate::journal;
 use crate::lock::{Blocked, Blocker, constants};
-use crate::model::{FreezeRecord, LockRecord, Scope, Seconds};
+use crate::model::{FreezeRecord, LockRecord, OperationRecord, Scope, Seconds};
 use crate::report::ago;
 
 /// Who was kept out of what.
@@ -32,7 +32,7 @@ pub struct Attempt<'a> {
 
 /// The failure that says so.
 pub async fn failure(blocked: Blocked, access: &Access, scope: &Scope, attempt: &Attempt<'_>) -> Failure {
-    let Attempt { subject: what, now, .. } = *attempt;
+    let Attempt { subject: what, .. } = *attempt;
     let environment = &access.environment;
     match blocked {
         Blocked::Held(lock, quiet) => held(&lock, quiet, attempt),
@@ -40,13 +40,10 @@ pub async fn failure(blocked: Blocked, access: &Access, scope: &Scope, attempt: 
         Blocked::Frozen(freeze) => frozen(&freeze, attempt, &TimeZone::system()),
         Blocked::Unfinished(id) => {
             let record = journal::operation(&access.aws.dynamodb, scope, &id).await;
-            let Ok(Some((operation, _))) = record else {
+            let Ok(Some((operation, events))) = record else {
                 return Failure::new(End::Locked, format!("{what} has an unfinished operation, {id}, that cannot be read"));
             };
-            let (record, doing) = (&operation.record, super::history::doing(&operation.record));
-            let failure = Failure::new(End::Locked, format!("{what}: {}'s {doing} stopped without finishing", record.by));
-            let failure = failure.because(format!("it began {} and was last seen at: {}", ago(&record.at, now), record.stage));
-            failure.next(format!("adstage rollback {}", environment.name)).next(format!("adstage status {}", environment.name))
+            unfinished(&operation.record, events.last().map_or("", |event| &event.at), attempt)
         }
         Blocked::Rewound { lock, recorded } => {
             let failure = Failure::new(End::Stranded, format!("{what}: the lock was set back"));
@@ -55,6 +52,21 @@ pub async fn failure(blocked: Blocked, access: &Access, scope: &Scope, attempt: 
             ))
         }
         Blocked::Aws(error) => refused(error, environment),
+    }
+}
+
+/// Somebody's operation stopped before its end.
+fn unfinished(record: &OperationRecord, last: &str, attempt: &Attempt<'_>) -> Failure {
+    let Attempt { subject, now, .. } = *attempt;
+    let doing = super::history::doing(record);
+    let failure = Failure::new(End::Locked, format!("{subject}: {}'s {doing} stopped without finishing", record.by));
+    let failure = failure.because(format!("it began {}; its last sign was {}, at {}", ago(&record.at, now), ago(last, now), record.stage));
+    match attempt.environment {
+        Some(name) => {
+            let commands = [format!("adstage resume {name}"), format!("adstage resume {name} --abort"), format!("adstage rollback {name}")];
+            commands.into_iter().fold(failure, Failure::next)
+        }
+        None => failure,
     }
 }
 

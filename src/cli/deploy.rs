@@ -1,10 +1,12 @@
 //! `adstage deploy`: an image becomes a release, verified before any visitor reaches it.
 
+use clap::ValueEnum;
+
 use super::Global;
-use super::operate::{Done, Look, Preview, Work, operate};
+use super::operate::{Done, Look, OnUnfinished, Preview, Work, operate};
 use crate::failure::Failure;
 use crate::model::{Scope, Seconds, ServiceName};
-use crate::plan::{self, DeployRequest};
+use crate::plan::{self, Ask, DeployRequest};
 use crate::report::bold;
 
 /// Make an image live: new fleets, verified before any visitor reaches them, then all visitors at once
@@ -30,8 +32,32 @@ pub struct Args {
     /// Also if it is live already, or marked bad
     #[arg(long)]
     force: bool,
+    /// What to do about an operation that stopped before its end and had begun something
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Unfinished::Stop)]
+    on_unfinished: Unfinished,
     #[command(flatten)]
     preview: Preview,
+}
+
+/// What to do about an operation that stopped before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Unfinished {
+    /// Bring it to its end first
+    Resume,
+    /// Undo it first
+    Abort,
+    /// Nothing: end with 5
+    Stop,
+}
+
+impl From<Unfinished> for OnUnfinished {
+    fn from(how: Unfinished) -> Self {
+        match how {
+            Unfinished::Resume => Self::Settle(Ask::GoOn),
+            Unfinished::Abort => Self::Settle(Ask::Abort),
+            Unfinished::Stop => Self::Stop,
+        }
+    }
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
@@ -54,6 +80,7 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         confirm: environment.confirm,
         default: false,
         passes_freeze: false,
+        on_unfinished: args.on_unfinished.into(),
         preview: args.preview,
     };
     let done = operate(&work, &access, global).await?;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Global;
 use super::access::refused;
-use super::operate::{Look, Preview, Work, operate};
+use super::operate::{Look, OnUnfinished, Preview, Work, operate};
 use super::refs::{self, Asked};
 use crate::failure::Failure;
 use crate::model::{Confirm, Image, ImageState, Provenance, Scope, Seconds};
@@ -78,6 +78,7 @@ async fn bake(args: Bake, global: &Global) -> Result<(), Failure> {
         confirm: Confirm::None,
         default: true,
         passes_freeze: true,
+        on_unfinished: OnUnfinished::Supersede,
         preview: args.preview,
     };
     let done = operate(&work, &access, global).await?;

@@ -15,6 +15,7 @@ mod config;
 mod confirm;
 mod demo;
 mod deploy;
+mod desk;
 pub mod environment;
 pub mod global;
 mod help;
@@ -25,6 +26,7 @@ mod lock;
 mod man;
 mod operate;
 mod refs;
+mod resume;
 mod rollback;
 mod sandbox;
 mod setup;
@@ -50,6 +52,7 @@ enum Command {
     Image(image::Args),
     Deploy(deploy::Args),
     Rollback(rollback::Args),
+    Resume(resume::Args),
     Status(status::Args),
     History(history::Args),
     Lock(lock::Args),
@@ -68,6 +71,7 @@ impl Command {
             Self::Image(args) => image::run(args, global).await,
             Self::Deploy(args) => deploy::run(args, global).await,
             Self::Rollback(args) => rollback::run(args, global).await,
+            Self::Resume(args) => resume::run(args, global).await,
             Self::Status(args) => status::run(args, global).await,
             Self::History(args) => history::run(args, global).await,
             Self::Lock(args) => lock::run(args, global).await,

@@ -1,26 +1,23 @@
 //! What every command that changes something does, in this order: look, plan, show, confirm, lock, look and plan again, run, look, say
 //! what serves. Only what is planned differs.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Global;
 use super::access::{Access, new_id, refused};
 use super::confirm::Question;
-use super::{blocked, interrupt};
+use super::desk::Desk;
+use super::{interrupt, resume};
 use crate::aws::Error;
 use crate::execute;
 use crate::failure::{End, Failure};
 use crate::journal::{self, Entry};
-use crate::lock::{self, Blocked, Held, Intent, Release, Wait, Watch};
+use crate::lock::{self, Blocked, Held, Intent, Release, Watch};
 use crate::model::{
-    Confirm, Event, LockRecord, LockState, Mark, OperationId, OperationKind, OperationRecord, Outcome, Records, Resource, Scope, Serving,
-    World, serving,
+    Confirm, Event, LockState, Mark, OperationId, OperationKind, OperationRecord, Outcome, Records, Scope, Serving, World, serving,
 };
 use crate::observe::{self, Wants};
-use crate::plan::{self, Plan, Refusal};
-use crate::steps::{Cx, KnownDoor};
+use crate::plan::{self, Ask, Plan, Refusal};
 
 /// What is to be done.
 pub struct Work<'w> {
@@ -42,8 +39,28 @@ pub struct Work<'w> {
     pub default: bool,
     /// A person's freeze does not stop it.
     pub passes_freeze: bool,
+    /// What becomes of an operation that stopped before its end.
+    pub on_unfinished: OnUnfinished,
     /// Only show the plan.
     pub preview: Preview,
+}
+
+/// What becomes of an unfinished operation that has begun something when another command comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnfinished {
+    /// The new one takes its place: its plan is made from what the world shows.
+    Supersede,
+    /// Nothing is done: a person decides.
+    Stop,
+    /// It is settled first, so.
+    Settle(Ask),
+}
+
+impl<'w> Work<'w> {
+    fn desk(&'w self, access: &'w Access, global: &'w Global) -> Desk<'w> {
+        let Self { verb, subject, command, scope, look, .. } = self;
+        Desk { verb, subject, command, scope, serves: *look != Look::Images, access, global }
+    }
 }
 
 /// What has to be known to plan.
@@ -79,65 +96,58 @@ pub struct Done {
 
 /// Does it. What comes back was done without trouble, or needed nothing.
 pub async fn operate(work: &Work<'_>, access: &Access, global: &Global) -> Result<Done, Failure> {
-    let operator = Operator { work, access, global };
-    global.report.emit(&operator.hello());
+    let desk = work.desk(access, global);
+    let operator = Operator { work, desk, access, global };
+    let desk = &operator.desk;
+    global.report.emit(&desk.hello());
     let mut world = operator.look().await?;
     let mut watch = Watch::new(&global.clock);
     if is_held(&world) && !work.preview.plan {
-        watch = operator.wait(&world).await?;
+        watch = desk.wait(&world).await?;
         world = operator.look().await?;
     }
+    if !work.preview.plan && operator.settles_first(&world).await? {
+        (world, watch) = (operator.look().await?, Watch::new(&global.clock));
+    }
     let before = serving(&access.environment, &world);
-    let plan = operator.planned(&world).map_err(|failure| operator.ended(Outcome::Refused, None, &before, failure))?;
+    let plan = operator.planned(&world).map_err(|failure| desk.ended(Outcome::Refused, None, &before, failure))?;
     let lines = plan::render(&plan);
     if work.preview.plan {
         return operator.preview(&plan, &lines);
     }
     global.report.emit(&Event::Plan { lines });
     if plan.stages.is_empty() {
-        operator.result(Outcome::Deployed, Some(&plan), &before, End::Done);
+        desk.result(Outcome::Deployed, Some(&plan), &before, End::Done);
         return Ok(Done { plan, serving: before });
     }
     let doing = operator.doing(&plan);
     let question = Question { doing: &doing, command: &work.command, level: work.confirm, default: work.default };
     let confirmed = global.confirm(&access.environment, &question);
-    confirmed.map_err(|failure| operator.ended(Outcome::Refused, Some(&plan), &before, failure))?;
+    confirmed.map_err(|failure| desk.ended(Outcome::Refused, Some(&plan), &before, failure))?;
     let (held, operation) = operator.lock(&plan, watch, &before).await?;
     match operator.plan_again(&operation).await {
         Ok(again) if again == plan => operator.run(plan, &held, operation).await,
         Ok(again) if again.stages.is_empty() => {
             operator.give_back(&held, "somebody else did it meanwhile").await;
-            operator.result(Outcome::Deployed, Some(&again), &before, End::Done);
+            desk.result(Outcome::Deployed, Some(&again), &before, End::Done);
             Ok(Done { plan: again, serving: before })
         }
         other => {
             let failure = other.map_or_else(|failure| failure, |again| operator.difference(&plan, &again));
             operator.give_back(&held, &failure.what).await;
-            Err(operator.ended(Outcome::Refused, Some(&plan), &before, failure))
+            Err(desk.ended(Outcome::Refused, Some(&plan), &before, failure))
         }
     }
 }
 
 struct Operator<'o> {
     work: &'o Work<'o>,
+    desk: Desk<'o>,
     access: &'o Access,
     global: &'o Global,
 }
 
 impl Operator<'_> {
-    fn hello(&self) -> Event {
-        let environment = &self.access.environment;
-        Event::Hello {
-            tool: env!("CARGO_PKG_VERSION").into(),
-            command: self.work.verb.into(),
-            app: environment.app.to_string(),
-            environment: Some(environment.name.to_string()),
-            account: environment.account.clone(),
-            region: environment.region.clone(),
-            caller: self.global.who(&self.access.caller),
-        }
-    }
-
     async fn look(&self) -> Result<World, Failure> {
         let (aws, environment) = (&self.access.aws, &self.access.environment);
         let world = match self.work.look {
@@ -145,6 +155,27 @@ impl Operator<'_> {
             Look::Images => observe::images(aws, environment).await.map(only_images),
         };
         world.map_err(|error: Error| refused(error, environment))
+    }
+
+    /// What stopped before its end is settled before anything new is planned. True if it was; an operation that had begun nothing is
+    /// closed on the way.
+    async fn settles_first(&self, world: &World) -> Result<bool, Failure> {
+        let Some(open) = world.records.lock.as_ref().and_then(|lock| lock.open.as_ref()) else { return Ok(false) };
+        if self.work.on_unfinished == OnUnfinished::Supersede {
+            return Ok(false);
+        }
+        let began_something = journal::began_something(&self.access.aws.dynamodb, &self.work.scope, open).await;
+        if !began_something.map_err(|error| refused(error, &self.access.environment))? {
+            return Ok(false);
+        }
+        match self.work.on_unfinished {
+            OnUnfinished::Supersede => Ok(false),
+            OnUnfinished::Settle(ask) => resume::settle(self.work.desk(self.access, self.global), ask).await.map(|()| true),
+            OnUnfinished::Stop => {
+                let before = serving(&self.access.environment, world);
+                Err(self.desk.blocked(Blocked::Unfinished(open.clone()), None, &before).await)
+            }
+        }
     }
 
     /// The plan, sound, or why there is none.
@@ -215,60 +246,17 @@ impl Operator<'_> {
             writes: Vec::new(),
             settles: true,
             passes_freeze,
-            secondaries: self.secondaries(),
+            secondaries: self.desk.secondaries(),
             hold: self.global.hold(),
         })
     }
 
-    /// Environments that one listener leads to never change it at the same time.
-    fn secondaries(&self) -> Vec<Resource> {
-        let balancer = &self.access.environment.load_balancer;
-        match self.work.look {
-            Look::Environment { .. } => vec![Resource::listener(&balancer.name, balancer.listener.port)],
-            Look::Images => Vec::new(),
-        }
-    }
-
-    /// Somebody is at work: wait as long as was asked, before anything is planned.
-    async fn wait(&self, world: &World) -> Result<Watch, Failure> {
-        let Global { clock, report, options, .. } = self.global;
-        let now = || self.access.aws.dynamodb.now();
-        let tell = |record: &LockRecord, quiet: Duration| report.say(blocked::waiting(record, quiet, now()));
-        let wait = Wait { timeout: options.lock_timeout.unwrap_or_default(), tell: &tell };
-        match lock::wait_until_settled(&self.access.aws.dynamodb, clock, &self.work.scope, wait).await {
-            Ok(watch) => Ok(watch),
-            Err(blocked) => Err(self.blocked(blocked, None, &serving(&self.access.environment, world)).await),
-        }
-    }
-
-    async fn blocked(&self, blocked: Blocked, plan: Option<&Plan>, before: &Serving) -> Failure {
-        let (work, access) = (self.work, self.access);
-        let attempt = blocked::Attempt {
-            subject: &work.subject,
-            command: &work.command,
-            environment: (work.look != Look::Images).then(|| access.environment.name.as_str()),
-            overrides: work.verb == "deploy",
-            waited: self.global.options.lock_timeout.unwrap_or_default(),
-            now: access.aws.dynamodb.now(),
-        };
-        let failure = blocked::failure(blocked, access, &work.scope, &attempt).await;
-        let outcome = if failure.end == End::Locked { Outcome::Locked } else { Outcome::Refused };
-        self.ended(outcome, plan, before, failure)
-    }
-
     async fn lock(&self, plan: &Plan, watch: Watch, before: &Serving) -> Result<(Held, OperationId), Failure> {
-        let Global { clock, report, options, .. } = self.global;
         let who = self.global.identity(&self.access.caller);
-        let operation = OperationId(new_id(clock));
+        let operation = OperationId(new_id(&self.global.clock));
         let intent = self.intent(plan, &operation, &who)?;
-        let now = || self.access.aws.dynamodb.now();
-        let tell = |record: &LockRecord, quiet: Duration| report.say(blocked::waiting(record, quiet, now()));
-        let wait = Wait { timeout: options.lock_timeout.unwrap_or_default(), tell: &tell };
-        let scope = self.work.scope.clone();
-        match lock::acquire_seen(&self.access.aws.dynamodb, clock, scope, who, intent, wait, watch).await {
-            Ok(held) => Ok((held, operation)),
-            Err(blocked) => Err(self.blocked(blocked, Some(plan), before).await),
-        }
+        let held = self.desk.lock(who, intent, plan, watch, before).await?;
+        Ok((held, operation))
     }
 
     /// What was true before the lock may not be now.
@@ -303,60 +291,15 @@ impl Operator<'_> {
     }
 
     async fn run(&self, plan: Plan, held: &Held, operation: OperationId) -> Result<Done, Failure> {
-        let environment = &self.access.environment;
-        let cx = Cx {
-            aws: self.access.aws.clone(),
-            clock: self.global.clock.clone(),
-            environment: environment.clone(),
-            operation,
-            owner: self.global.who(&self.access.caller),
-            door: KnownDoor::default(),
-            progress: std::sync::Arc::new(|_| ()),
-        };
         let interrupts = interrupt::listen(&self.global.report);
-        let ending = execute::run(&plan, cx, held, &self.global.report.emitter(), interrupts).await;
-        let now = self.now_serving().await;
+        let ending = execute::run(&plan, self.desk.cx(operation), held, &self.global.report.emitter(), interrupts).await;
+        let now = self.desk.now_serving().await;
         match ending.failure {
-            Some(failure) => Err(self.ended(ending.outcome, Some(&plan), &now, failure)),
+            Some(failure) => Err(self.desk.ended(ending.outcome, Some(&plan), &now, failure)),
             None => {
-                self.result(ending.outcome, Some(&plan), &now, End::Done);
+                self.desk.result(ending.outcome, Some(&plan), &now, End::Done);
                 Ok(Done { plan, serving: now })
             }
-        }
-    }
-
-    /// Another look: the last line must be true even if everything else went wrong.
-    async fn now_serving(&self) -> Serving {
-        match self.work.look {
-            Look::Images => Serving::default(),
-            Look::Environment { .. } => {
-                let (aws, environment) = (&self.access.aws, &self.access.environment);
-                let world = observe::world(aws, environment, &self.work.scope, Wants::default()).await;
-                world.map(|world| serving(environment, &world)).unwrap_or_default()
-            }
-        }
-    }
-
-    /// The failure with what serves now; programs get the outcome with it.
-    fn ended(&self, outcome: Outcome, plan: Option<&Plan>, now: &Serving, failure: Failure) -> Failure {
-        self.result(outcome, plan, now, failure.end);
-        match self.work.look {
-            Look::Environment { .. } if failure.serving.is_none() => failure.serving(now),
-            _ => failure,
-        }
-    }
-
-    /// The last event, and the fields of the outcome for the JSON of a failure or of a success.
-    fn result(&self, outcome: Outcome, plan: Option<&Plan>, now: &Serving, end: End) {
-        let release = plan.and_then(|plan| plan.release.as_ref()).map(|release| release.number);
-        let previous = plan.and_then(|plan| plan.previous);
-        let seconds = self.global.report.elapsed().as_secs();
-        let event = Event::Result { outcome, release, previous, serving: now.clone(), seconds, exit: end.code() };
-        self.global.report.emit(&event);
-        if let Ok(Value::Object(mut fields)) = serde_json::to_value(&event) {
-            fields.remove("type");
-            fields.insert("environment".into(), self.access.environment.name.to_string().into());
-            self.global.report.attach(fields);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `adstage rollback`: back to an earlier release, image and configuration together.
 
 use super::Global;
-use super::operate::{Done, Look, Preview, Work, operate};
+use super::operate::{Done, Look, OnUnfinished, Preview, Work, operate};
 use crate::failure::Failure;
-use crate::model::{Confirm, ReleaseNumber, Scope, Seconds};
+use crate::model::{ReleaseNumber, Scope, Seconds};
 use crate::plan::{self, RollbackRequest};
 use crate::report::bold;
 
@@ -41,9 +41,10 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         look: Look::Environment { images: true },
         plan: &|world| plan::rollback(&environment, world, &request),
         // At 3 am one Enter is enough, whatever a deploy asks.
-        confirm: if environment.confirm == Confirm::None { Confirm::None } else { Confirm::Yes },
+        confirm: environment.confirm.at_most_a_yes(),
         default: true,
         passes_freeze: true,
+        on_unfinished: OnUnfinished::Supersede,
         preview: args.preview,
     };
     let done = operate(&work, &access, global).await?;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Global;
 use super::access::{Access, refused};
 use super::confirm::Question;
-use super::operate::{Look, Preview, Work, operate};
+use super::operate::{Look, OnUnfinished, Preview, Work, operate};
 use crate::failure::{End, Failure};
 use crate::model::{Confirm, Environment, Scope};
 use crate::plan;
@@ -85,7 +85,7 @@ async fn create_table(access: &Access, command: &str, global: &Global) -> Result
 
 /// Nothing made here reaches a visitor, so a yes is enough even where deploys want the name.
 fn asked(environment: &Environment) -> Confirm {
-    if environment.confirm == Confirm::None { Confirm::None } else { Confirm::Yes }
+    environment.confirm.at_most_a_yes()
 }
 
 async fn environment(name: &str, preview: Preview, global: &Global) -> Result<(), Failure> {
@@ -110,6 +110,7 @@ async fn environment(name: &str, preview: Preview, global: &Global) -> Result<()
         confirm: asked(&environment),
         default: true,
         passes_freeze: false,
+        on_unfinished: OnUnfinished::Stop,
         preview,
     };
     let done = operate(&work, &access, global).await?;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Executor, Halt, Interrupt, Side};
 use crate::failure::{End, Failure};
+use crate::lock::Release;
 use crate::model::{OperationKind, Outcome, ReleaseNumber, Seconds, Verdict};
 use crate::plan::{Plan, StageName, Step};
 use crate::steps::StepError;
@@ -232,9 +233,29 @@ impl Executor<'_> {
         }
     }
 
+    /// What was taken over with the lock has begun something, and is settled first.
+    pub(super) async fn unsettled(&self) -> Ending {
+        let unfinished = self.held.operation();
+        let failure = Failure::new(End::Locked, format!("{} was not begun", subject(self.plan)));
+        let failure = failure.because(format!("operation {unfinished} stopped before its end, and is to be settled first"));
+        self.leave_open(failure.next(self.command("resume")).next(self.command("rollback"))).await
+    }
+
+    /// The lock is given back, and what was taken over with it stays as it is.
+    async fn leave_open(&self, failure: Failure) -> Ending {
+        match self.held.release(Release::default()).await {
+            Ok(()) => ended(Outcome::Refused, failure),
+            Err(lost) => self.lost(&lost.to_string(), Side::Before),
+        }
+    }
+
     /// Not one step was begun.
     pub(super) async fn refused(&self, why: &str) -> Ending {
         let failure = Failure::new(End::Refused, format!("{} was not begun", subject(self.plan))).because(why);
+        if self.held.unfinished().is_some() {
+            // The lock is still held for what was taken over: its end is not ours to write.
+            return self.leave_open(failure.next(self.command("status"))).await;
+        }
         match self.record.end(Outcome::Refused, Some(why), &[]).await {
             Ok(()) => ended(Outcome::Refused, failure.next(self.command("status"))),
             Err(lost) => self.lost(&lost.to_string(), Side::Before),

@@ -69,7 +69,8 @@ pub async fn run(plan: &Plan, cx: Cx, held: &Held, emit: &Emit, interrupt: watch
     let record = Record::new(held, &cx, plan, OperationStatus::begun(), cx.owner.clone());
     let executor = Executor { plan, cx: &cx, held, emit, record: &record };
     let ending = match record.begin().await {
-        Ok(()) => match Course::all(plan) {
+        Ok(false) => executor.unsettled().await,
+        Ok(true) => match Course::all(plan) {
             Course::Forward(course) => executor.forward(&course, Stop::new(interrupt, held)).await,
             Course::Back(course) => executor.back(&course, Halt::GoingBack).await,
         },

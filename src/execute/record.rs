@@ -77,12 +77,15 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
-    /// Closes what was taken over with the lock, and gives a new release its number.
-    pub async fn begin(&self) -> Result<(), Lost> {
-        if let Some(unfinished) = self.held.unfinished() {
-            self.close(&unfinished).await?;
+    /// Closes what was taken over with the lock, and gives a new release its number. False: what was taken over has begun something, and
+    /// this plan is not one that takes the place of another.
+    pub async fn begin(&self) -> Result<bool, Lost> {
+        if let Some(unfinished) = self.held.unfinished()
+            && !self.close(&unfinished).await?
+        {
+            return Ok(false);
         }
-        let Some(release) = self.plan.release.as_ref().filter(|_| self.plan.new_release) else { return Ok(()) };
+        let Some(release) = self.plan.release.as_ref().filter(|_| self.plan.new_release) else { return Ok(true) };
         let record = ReleaseRecord {
             release: release.clone(),
             verdict: Verdict::Untried,
@@ -91,21 +94,24 @@ impl<'a> Record<'a> {
             operation: self.held.operation(),
         };
         let writes = journal::create_release(&self.scope, &record, self.held.fence()).map_err(malformed)?;
-        self.held.commit(Vec::new(), writes, None).await
+        self.held.commit(Vec::new(), writes, None).await.map(|()| true)
     }
 
     /// An operation that had not begun a single step was never more than a wish; any other is left to the one that takes its place, whose
     /// plan was made from what the world shows of it.
-    async fn close(&self, unfinished: &OperationId) -> Result<(), Lost> {
-        let found = journal::operation(&self.cx.aws.dynamodb, &self.scope, unfinished).await.map_err(Lost::Aws)?;
-        let events = found.map(|(_, events)| events).unwrap_or_default();
-        let touched = journal::fold(&events).map_or(true, |status| status.touched_anything());
+    async fn close(&self, unfinished: &OperationId) -> Result<bool, Lost> {
+        let touched = journal::began_something(&self.cx.aws.dynamodb, &self.scope, unfinished).await.map_err(Lost::Aws)?;
+        // A rollback goes by what the world shows, and a bake finds what another has made.
+        let supersedes = matches!(self.plan.kind, OperationKind::Rollback | OperationKind::Bake);
+        if touched && !supersedes {
+            return Ok(false);
+        }
         let outcome = if touched { Outcome::Stranded } else { Outcome::Refused };
         let reason = format!("cut short; {} takes its place", self.cx.operation);
         let entries =
             [Entry::Asked { what: Asked::Superseded, by: self.by.clone() }, Entry::Ended { outcome, reason: Some(reason.clone()) }];
         let events = entries.iter().map(Entry::item).collect();
-        self.held.settle(events, journal::ended(outcome, Some(&reason), &self.now())).await
+        self.held.settle(events, journal::ended(outcome, Some(&reason), &self.now())).await.map(|()| true)
     }
 
     /// These steps of a stage are about to run, and those are found done.

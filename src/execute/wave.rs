@@ -123,14 +123,7 @@ impl<'a> Wave<'a> {
     }
 
     /// Once more: what it is about to do is written down again, because what was written is old by now.
-    async fn again(
-        &self,
-        id: Id,
-        logged_out: Option<Moment>,
-        running: &mut [Running<'a>],
-        tasks: &mut JoinSet<Ran>,
-        tally: &mut Tally,
-    ) {
+    async fn again(&self, id: Id, logged_out: Option<Moment>, running: &mut [Running<'a>], tasks: &mut JoinSet<Ran>, tally: &mut Tally) {
         let Some(doubted) = running.iter_mut().find(|running| running.id == id) else { return };
         match self.record.started(self.stage.name, &[doubted.step], &[]).await {
             Ok(()) => *doubted = self.start(doubted.step, logged_out, tasks),

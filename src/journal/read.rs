@@ -1,6 +1,7 @@
 //! Reading the journal: strong reads only, a few at once.
 
 use super::entry::Logged;
+use super::fold::fold;
 use super::rows::{self, Operation};
 use crate::aws::dynamodb::{Item, Key, Malformed, Query};
 use crate::aws::{Dynamodb, Error};
@@ -48,6 +49,13 @@ pub async fn operation(db: &Dynamodb, scope: &Scope, id: &OperationId) -> Result
     let rows = db.query(&scope.table, &Query::prefix(&scope.pk, sk::operation(id))).await?;
     let Some((first, events)) = rows.split_first() else { return Ok(None) };
     Ok(Some((rows::parse_operation(first)?, parsed(events, Logged::parse)?)))
+}
+
+/// True if an operation may have changed anything: a step was begun, or its journal cannot tell. One that has not was never more than a
+/// wish, and whoever comes next closes it.
+pub async fn began_something(db: &Dynamodb, scope: &Scope, id: &OperationId) -> Result<bool, Error> {
+    let found = operation(db, scope, id).await?;
+    Ok(found.is_none_or(|(_, events)| fold(&events).map_or(true, |status| status.touched_anything())))
 }
 
 fn parsed<T>(rows: &[Item], parse: impl Fn(&Item) -> Result<T, Malformed>) -> Result<Vec<T>, Malformed> {

@@ -49,6 +49,13 @@ pub enum Confirm {
     Name,
 }
 
+impl Confirm {
+    /// What is asked where a yes is enough even if deploys want the name.
+    pub fn at_most_a_yes(self) -> Self {
+        if self == Self::None { Self::None } else { Self::Yes }
+    }
+}
+
 /// The Application Load Balancer of an environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadBalancer {

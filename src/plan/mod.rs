@@ -22,7 +22,7 @@ pub use deploy::{DeployRequest, SPREAD, deploy};
 pub use image::{BakeRequest, bake, bake_hash, builder_script, image_name};
 pub use lint::{Flaw, lint};
 pub use refusal::Refusal;
-pub use render::render;
+pub use render::{render, render_course};
 pub use resume::{Ask, Backward, Course, KEPT, Onward, SECOND_LOOK, Unfinished, Unresumable, resume, undoing};
 pub use rollback::{RollbackRequest, rollback};
 pub use setup::setup;

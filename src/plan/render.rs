@@ -2,7 +2,7 @@
 
 use crate::model::OperationKind;
 
-use super::{Plan, Stage, Step};
+use super::{Backward, Course, Onward, Plan, Stage, StageName, Step};
 
 /// Header, notes, then every deed.
 pub fn render(plan: &Plan) -> Vec<String> {
@@ -19,6 +19,43 @@ pub fn render(plan: &Plan) -> Vec<String> {
         }
     }
     lines
+}
+
+/// What remains of a plan: what is to be done, deed by deed; what is done already is counted.
+pub fn render_course(plan: &Plan, course: &Course) -> Vec<String> {
+    let mut remaining = Vec::new();
+    let mut done = 0;
+    let mut line = |stage: StageName, text: String| remaining.push(format!("{stage:<9} {text}"));
+    match course {
+        Course::Forward(course) => {
+            for (stage, step, act) in each(plan, course) {
+                match act {
+                    Onward::Run => line(stage.name, step.to_string()),
+                    Onward::Found(_) | Onward::Done => done += 1,
+                }
+            }
+        }
+        Course::Back(course) => {
+            for (stage, step, act) in each(plan, course).into_iter().rev() {
+                match act {
+                    Backward::Undo => line(stage.name, format!("undo: {step}")),
+                    Backward::LookAgain => line(stage.name, format!("look again, and undo: {step}")),
+                    Backward::Nothing(_) | Backward::Done => done += 1,
+                }
+            }
+        }
+    }
+    let total = plan.stages.iter().map(|stage| stage.steps.len()).sum::<usize>();
+    let left = match course {
+        Course::Forward(_) => format!("  {done} of {total} steps are done"),
+        Course::Back(_) => format!("  {done} of {total} steps need no undoing"),
+    };
+    std::iter::once(left).chain(remaining.into_iter().zip(1..).map(|(text, number)| format!("{number:>3} {text}"))).collect()
+}
+
+fn each<'p, T>(plan: &'p Plan, course: &'p [Vec<T>]) -> Vec<(&'p Stage, &'p Step, &'p T)> {
+    let stages = plan.stages.iter().zip(course);
+    stages.flat_map(|(stage, acts)| stage.steps.iter().zip(acts).map(move |(step, act)| (stage, step, act))).collect()
 }
 
 fn header(plan: &Plan) -> String {

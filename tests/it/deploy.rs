@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use adstage::execute::Interrupt;
 use adstage::failure::End;
+use adstage::lock::Blocked;
 use adstage::model::*;
 use adstage::plan::{DeployRequest, SPREAD};
 use adstage::sandbox::{Misfortune, When};
 use insta::assert_snapshot;
 
-use crate::yard::{Yard, shown};
+use crate::yard::{Went, Yard, shown};
 
 /// Scripted machines of this release behave so (`sandbox::host::scripted`).
 fn scripted(yard: &mut Yard, service: &str, script: &str) {
@@ -138,7 +139,7 @@ async fn a_release_that_sickens_after_its_cutover_is_said_and_rolled_back_by_han
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_vanishes_before_the_cutover_is_cleared_up_by_the_next_deploy() {
+async fn a_process_that_vanishes_before_the_cutover_is_undone_before_the_next_deploy() {
     let mut yard = Yard::ready().await;
     yard.operator("ana").await.deploy().await.well();
     let visitors = yard.visitors();
@@ -146,8 +147,11 @@ async fn a_process_that_vanishes_before_the_cutover_is_cleared_up_by_the_next_de
     vanish(&yard, 60).await;
     yard.environment.services[1].variables.remove("SANDBOX_SCRIPT");
     yard.environment.services[1].variables.insert("GREETING".into(), "again".into());
-    let plan = yard.operator("maya").await.deploy().await.well();
-    assert_eq!(plan.stages[0].name.to_string(), "clear");
+    let maya = yard.operator("maya").await;
+    assert!(matches!(maya.deploy().await, Went::Blocked(Blocked::Unfinished(_))));
+    assert_eq!(maya.resume(true).await.ending().failure, None);
+    let plan = maya.deploy().await.well();
+    assert_ne!(plan.stages[0].name.to_string(), "clear", "nothing is left");
     assert_snapshot!(state(&yard).await, @"admin: r1 x1 at 0, r3 x1 at 100; web: r1 x2 at 0, r3 x2 at 100; worker: r1 x0, r3 x1; head: admin r3 web r3 worker r3; r1 good, r2 untried, r3 good");
     assert_eq!(visitors.gone().await.failed, [""; 0]);
 }
@@ -164,7 +168,7 @@ async fn a_process_that_vanishes_before_the_cutover_is_cleared_up_by_a_rollback(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_vanishes_while_watching_is_finished_by_the_same_deploy_or_rolled_back() {
+async fn a_process_that_vanishes_while_watching_is_resumed_or_rolled_back() {
     for back in [false, true] {
         let mut yard = Yard::ready().await;
         yard.operator("ana").await.deploy().await.well();
@@ -182,7 +186,7 @@ async fn a_process_that_vanishes_while_watching_is_finished_by_the_same_deploy_o
         }
         joe.line.cut(true);
         let maya = yard.operator("maya").await;
-        let went = if back { maya.rollback().await } else { maya.deploy().await };
+        let went = if back { maya.rollback().await } else { maya.resume(false).await };
         went.well();
         let (release, other) = if back { ("r1", "r2 bad") } else { ("r2", "r2 good") };
         yard.clock.sleep(SPREAD.duration()).await;

@@ -7,6 +7,7 @@ use adstage::journal::{self, Entry};
 use adstage::model::*;
 use adstage::plan::{SPREAD, StageName};
 
+use crate::practice;
 use crate::yard::{Operator, Went, Yard, shown};
 
 /// A company whose r1 serves, and whose next release differs in `web` and `worker`.
@@ -150,4 +151,20 @@ async fn a_day_later_it_is_only_undone() {
     assert_eq!((failure.end, failure.next[0].as_str()), (End::Refused, "adstage resume production --abort"));
     assert_eq!(maya.resume(true).await.ending().failure, None);
     assert_eq!(state(&yard).await, AS_BEFORE);
+}
+
+#[test]
+fn with_nothing_unfinished_there_is_nothing_to_resume() {
+    let company = practice::open("yes");
+    let unset = company.sandbox(&["resume", "production"]).ends(6);
+    assert!(
+        unset.stderr.contains("there is no state table") && unset.stderr.contains("adstage --sandbox setup production"),
+        "{}",
+        unset.stderr
+    );
+    company.sandbox(&["setup", "production", "--yes"]).ends(0);
+    let said = company.sandbox(&["resume", "production"]).ends(0);
+    assert_eq!(said.stdout, "Nothing to resume. production serves nothing yet.\n");
+    let said = company.sandbox(&["resume", "production", "--abort", "--output", "json"]).ends(0).json();
+    assert_eq!((&said["outcome"], &said["exit"]), (&"deployed".into(), &0.into()));
 }

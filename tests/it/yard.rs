@@ -10,7 +10,7 @@ use adstage::clock::Clock;
 use adstage::execute::{self, Ending, Interrupt};
 use adstage::failure::Failure;
 use adstage::journal::{self, Entry};
-use adstage::lock::{self, Blocked, Held, Identity, Intent};
+use adstage::lock::{self, Blocked, Held, Identity, Intent, Watch};
 use adstage::model::*;
 use adstage::observe::{self, Wants};
 use adstage::plan::{self, Ask, BakeRequest, DeployRequest, Plan, Refusal, RollbackRequest};
@@ -39,9 +39,13 @@ pub struct Operator {
     pub interrupt: watch::Sender<Option<Interrupt>>,
 }
 
+/// Every operator here waits long enough to take over.
+const PATIENCE: lock::Wait<'static> = lock::Wait { timeout: Duration::from_secs(90), tell: &|_, _| () };
+
 /// How a command went.
 #[derive(Debug)]
 pub enum Went {
+    #[expect(dead_code, reason = "read through Debug, when a test that expected otherwise fails")]
     Refused(Refusal),
     Blocked(Blocked),
     /// Nothing is unfinished.
@@ -212,7 +216,7 @@ impl Operator {
     }
 
     pub async fn setup(&self) -> Went {
-        self.carry_out(|world| plan::setup(&self.environment, world), &self.scope(), false).await
+        Box::pin(self.carry_out(|world| plan::setup(&self.environment, world), &self.scope(), false)).await
     }
 
     pub async fn bake(&self, commit: &str) -> Went {
@@ -230,7 +234,7 @@ impl Operator {
         let (app, builder, environment) = (&self.environment.app, &builder, &self.environment);
         let scope = Scope::bake(&self.environment.state_table, app, &plan::bake_hash(app, builder, &commits));
         let plan = |world: &World| plan::bake(BakeRequest { app, builder, environment, commits: &commits, images: &world.images });
-        self.carry_out(plan, &scope, false).await
+        Box::pin(self.carry_out(plan, &scope, true)).await
     }
 
     pub async fn deploy(&self) -> Went {
@@ -239,12 +243,12 @@ impl Operator {
 
     pub async fn deploy_as(&self, request: &DeployRequest) -> Went {
         let plan = |world: &World| self.linted(plan::deploy(&self.environment, world, request), world);
-        self.carry_out(plan, &self.scope(), true).await
+        Box::pin(self.carry_out(plan, &self.scope(), false)).await
     }
 
     pub async fn rollback(&self) -> Went {
         let plan = |world: &World| self.linted(plan::rollback(&self.environment, world, &RollbackRequest::default()), world);
-        self.carry_out(plan, &self.scope(), true).await
+        Box::pin(self.carry_out(plan, &self.scope(), true)).await
     }
 
     /// Goes on with what is unfinished, or undoes it: as `adstage resume` does.
@@ -256,12 +260,12 @@ impl Operator {
             Ok(remains) => remains.begun.plan,
             Err(why) => return Went::Stuck(why.failure(&self.environment)),
         };
-        let held = match self.take(&plan, &operation, &self.scope(), true).await {
+        let held = match self.take(&plan, &operation, &self.scope(), Watch::new(&self.clock)).await {
             Ok(held) => held,
             Err(blocked) => return Went::Blocked(blocked),
         };
         let (emit, cx) = (self.emit(), self.cx(operation));
-        let ending = execute::resume(ask, cx, &held, &emit, self.interrupt.subscribe()).await;
+        let ending = Box::pin(execute::resume(ask, cx, &held, &emit, self.interrupt.subscribe())).await;
         Went::Ran(Box::new(plan), ending)
     }
 
@@ -290,15 +294,20 @@ impl Operator {
         Scope::environment(&self.environment.state_table, &self.environment.app, &self.environment.name)
     }
 
-    /// Plans, takes the lock, and plans again: the world may have moved meanwhile.
-    async fn carry_out(&self, plan: impl Fn(&World) -> Result<Plan, Refusal>, scope: &Scope, settles: bool) -> Went {
+    /// Waits for whoever is at work, settles nothing that has begun something unless it `supersedes` it, plans, takes the lock, and plans
+    /// again: the world may have moved meanwhile.
+    async fn carry_out(&self, plan: impl Fn(&World) -> Result<Plan, Refusal>, scope: &Scope, supersedes: bool) -> Went {
+        let watch = match self.settled(scope, supersedes).await {
+            Ok(watch) => watch,
+            Err(blocked) => return Went::Blocked(blocked),
+        };
         let before = match plan(&self.world().await) {
             Ok(plan) => plan,
             Err(refusal) => return Went::Refused(refusal),
         };
         let operation =
             OperationId(ulid::Ulid::from_parts(self.clock.wall().as_millisecond().cast_unsigned(), fastrand::u128(..)).to_string());
-        let held = match self.take(&before, &operation, scope, settles).await {
+        let held = match self.take(&before, &operation, scope, watch).await {
             Ok(held) => held,
             Err(blocked) => return Went::Blocked(blocked),
         };
@@ -306,11 +315,20 @@ impl Operator {
         world.records.operations.retain(|record| record.id != operation);
         let plan = plan(&world).expect("still");
         let (emit, cx) = (self.emit(), self.cx(operation));
-        let ending = execute::run(&plan, cx, &held, &emit, self.interrupt.subscribe()).await;
+        let ending = Box::pin(execute::run(&plan, cx, &held, &emit, self.interrupt.subscribe())).await;
         Went::Ran(Box::new(plan), ending)
     }
 
-    async fn take(&self, plan: &Plan, operation: &OperationId, scope: &Scope, settles: bool) -> Result<Held, Blocked> {
+    async fn settled(&self, scope: &Scope, supersedes: bool) -> Result<Watch, Blocked> {
+        let db = &self.aws.dynamodb;
+        let watch = lock::wait_until_settled(db, &self.clock, scope, PATIENCE).await?;
+        match lock::read(db, scope).await?.lock.and_then(|lock| lock.open) {
+            Some(open) if !supersedes && journal::began_something(db, scope, &open).await? => Err(Blocked::Unfinished(open)),
+            _ => Ok(watch),
+        }
+    }
+
+    async fn take(&self, plan: &Plan, operation: &OperationId, scope: &Scope, watch: Watch) -> Result<Held, Blocked> {
         let record = OperationRecord {
             id: operation.clone(),
             kind: plan.kind,
@@ -329,13 +347,12 @@ impl Operator {
             record: journal::operation_body(&record, "adstage", "0.1.0", Some(plan)).unwrap(),
             began: Entry::Began { text: "began".into() }.item(),
             writes: Vec::new(),
-            settles,
+            settles: true,
             passes_freeze: false,
             secondaries: self.secondaries(scope),
             hold: lock::constants::HOLD,
         };
-        let wait = lock::Wait { timeout: Duration::from_secs(90), tell: &|_, _| () };
-        lock::acquire_within(&self.aws.dynamodb, &self.clock, scope.clone(), self.who.clone(), intent, wait).await
+        lock::acquire_seen(&self.aws.dynamodb, &self.clock, scope.clone(), self.who.clone(), intent, PATIENCE, watch).await
     }
 
     /// What the command line takes along: the listener, for all that is done to an environment.

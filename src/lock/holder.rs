@@ -238,7 +238,9 @@ impl Holder {
         let mut writes = vec![rows::give_back(lease, release.ended.is_some(), settled)];
         writes.push(rows::advance(lease, release.events.len() as u64, release.ended.clone().unwrap_or_default()));
         writes.extend(rows::events(lease, &lease.operation, lease.seq + 1, &release.events, self.stamp()));
-        writes.extend(lease.shared.iter().map(|resource| shared::give_back(lease, resource)));
+        // Before the wait is over, what is shared goes on pointing here: whoever takes it sees that there is something to wait for.
+        let given_back = lease.shared.iter().filter(|_| settled);
+        writes.extend(given_back.map(|resource| shared::give_back(lease, resource)));
         writes.extend(release.writes.iter().cloned());
         let head = key(&lease.scope, sk::HEAD);
         if !writes.iter().any(|write| write.key() == head) {

@@ -152,6 +152,13 @@ impl Sight {
         self.wanted.iter().filter_map(blocker).collect()
     }
 
+    /// Another environment's lease that something wanted belonged to was broken, and its holder may not know yet; the one to be waited for
+    /// longest.
+    pub fn broken(&self) -> Option<&Broken> {
+        let locks = self.leases.values().filter_map(|neighbour| neighbour.lock.as_ref());
+        locks.filter(|lock| lock.state == LockState::Free).filter_map(|lock| lock.broken.as_ref()).min_by_key(|broken| broken.answered)
+    }
+
     /// Takes all that is wanted for this lease, under the conditions that prove that nobody has it any more. A lease of another
     /// environment that has lapsed is ended with it: its holder loses everything at once or nothing.
     pub fn take(&self, lease: &Lease, stamp: Stamp) -> Vec<Write> {
@@ -225,4 +232,26 @@ fn ours(lease: &Lease, resource: &Resource, expression: &str) -> Write {
         .value(":pk", lease.scope.pk.as_str())
         .value(":op", lease.operation.0.as_str())
         .value(":of", lease.fence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sight(locks: &[(LockState, Option<bool>)]) -> Sight {
+        let lock = |(index, (state, answered)): (usize, &(LockState, Option<bool>))| {
+            let broken = answered.map(|answered| Broken { who: "ada".into(), why: "it hangs".into(), at: String::new(), answered });
+            let lock = LockRecord { state: *state, broken, ..LockRecord::default() };
+            (index.to_string(), Neighbour { lock: Some(lock), quiet: Duration::ZERO })
+        };
+        Sight { wanted: Vec::new(), leases: locks.iter().enumerate().map(lock).collect() }
+    }
+
+    #[test]
+    fn whoever_takes_what_a_broken_neighbour_had_waits_for_the_slowest() {
+        let answered = |locks: &[_]| sight(locks).broken().map(|broken| broken.answered);
+        assert_eq!(answered(&[(LockState::Free, None), (LockState::Held, Some(false))]), None, "nothing to wait for");
+        assert_eq!(answered(&[(LockState::Free, None), (LockState::Free, Some(true))]), Some(true));
+        assert_eq!(answered(&[(LockState::Free, Some(true)), (LockState::Free, Some(false))]), Some(false));
+    }
 }

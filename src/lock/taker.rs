@@ -13,7 +13,7 @@ use super::transactions::{self, Lease, Stamp};
 use super::way::Way;
 use crate::aws::dynamodb::{Item, Reader, Value, Write};
 use crate::aws::{Error, ErrorKind};
-use crate::model::{LockRecord, LockState, OperationId, Resource, Scope, sk};
+use crate::model::{Broken, LockRecord, LockState, OperationId, Resource, Scope, sk};
 
 /// Looks that found the lock changed under us before we give up: by then it is somebody's, or something is very wrong.
 const ROUNDS: u32 = 20;
@@ -67,12 +67,12 @@ impl Taker {
         let fence = seen.map_or(0, |lock| lock.fence);
         let (operation, stamp) = (self.intent.operation.clone(), Stamp(self.sender.db.now()));
         let lease = self.lease(fence + 1, &operation, 0, shared);
-        let mut writes = vec![transactions::take_free(&lease, &self.intent.doing, seen, stamp)];
+        let mut writes = vec![transactions::take_free(&lease, &self.intent.doing, heir(seen, sight).as_ref(), stamp)];
         writes.extend(self.checks(transactions::check_head(&self.scope, fence)));
         writes.extend(sight.take(&lease, stamp));
         writes.extend(transactions::begin_operation(&lease, &operation, &self.intent.record, &self.intent.began, stamp));
         writes.extend(self.intent.writes.iter().cloned());
-        self.send(lease, &writes, seen, None).await
+        self.send(lease, &writes, seen, None, sight).await
     }
 
     async fn take_over(
@@ -96,13 +96,13 @@ impl Taker {
         let (lease, head) = (self.lease(seen.fence + 1, open, seq + 1, shared), self.head(seen.fence, take_over.kind).await?);
         let stamp = Stamp(self.sender.db.now());
         let mut writes = vec![
-            transactions::take_unfinished(&lease, &self.intent.doing, seen, stamp),
+            transactions::take_unfinished(&lease, &self.intent.doing, heir(Some(seen), sight).as_ref().unwrap_or(seen), stamp),
             transactions::take_operation(&lease, operation_fence),
         ];
         writes.extend(transactions::events(&lease, open, lease.seq, &[self.taken_over(seen, quiet)], stamp));
         writes.extend(self.checks(head));
         writes.extend(sight.take(&lease, stamp));
-        self.send(lease, &writes, Some(seen), Some(take_over)).await
+        self.send(lease, &writes, Some(seen), Some(take_over), sight).await
     }
 
     /// What becomes of `HEAD` in a take-over: if the old holder may not know of it, somebody must look again later, whoever that is.
@@ -143,6 +143,7 @@ impl Taker {
         writes: &[Write],
         seen: Option<&LockRecord>,
         take_over: Option<TakeOver>,
+        sight: &Sight,
     ) -> Result<Option<Held>, Blocked> {
         self.round += 1;
         let beat = seen.map_or(0, |lock| lock.beat);
@@ -157,7 +158,7 @@ impl Taker {
         match taking {
             Taking::Ours => {
                 let next = (lease.operation != self.intent.operation).then(|| self.intent.clone());
-                let pause = seen.map_or(Duration::ZERO, pause);
+                let pause = seen.map_or(Duration::ZERO, pause).max(sight.broken().map_or(Duration::ZERO, span));
                 let taken = Taken { lease, confirmed, next, take_over, pause, hold: self.intent.hold };
                 Ok(Some(Held::keep(self.sender.keeper(&self.who.owner), taken)))
             }
@@ -190,11 +191,23 @@ impl Taker {
     }
 }
 
+/// The lock as it is inherited: what has to be waited for because a neighbour's lock was broken is written down in our own, for whoever
+/// takes it from us before the wait is over.
+fn heir(seen: Option<&LockRecord>, sight: &Sight) -> Option<LockRecord> {
+    let Some(theirs) = sight.broken() else { return seen.cloned() };
+    let seen = seen.cloned().unwrap_or_default();
+    let broken = seen.broken.into_iter().chain([theirs.clone()]).min_by_key(|broken| broken.answered);
+    Some(LockRecord { broken, ..seen })
+}
+
 /// For how long nothing may be changed after this lock was taken: its broken holder may not know yet. If its lease lapsed, that was the wait.
 fn pause(seen: &LockRecord) -> Duration {
-    match (seen.state, &seen.broken) {
-        (LockState::Free, Some(broken)) if broken.answered => BROKEN_ANSWERED,
-        (LockState::Free, Some(_)) => BROKEN_SILENT,
-        _ => Duration::ZERO,
+    match seen.state {
+        LockState::Free => seen.broken.as_ref().map_or(Duration::ZERO, span),
+        LockState::Held => Duration::ZERO,
     }
+}
+
+fn span(broken: &Broken) -> Duration {
+    if broken.answered { BROKEN_ANSWERED } else { BROKEN_SILENT }
 }

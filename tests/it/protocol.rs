@@ -15,15 +15,17 @@ use stateright::{Checker, HasDiscoveries, Model};
 mod lease;
 mod properties;
 mod row;
+mod shared;
 mod spans;
 
 use lease::Lease;
 use properties::{FENCE, FOUND, FROZEN, IN_ORDER, KEPT, ONE_LEASE, ONE_OPEN, SOUGHT, STRICT, mark};
 use row::Variant;
+use shared::{FEW, MEANT, NOT_AFTER, ONE_WRITER, REAL, ROUNDED, Shared, Waits};
 use spans::{FIVES, SECONDS, SMALL, Spans};
 
-/// The claims a search has a discovery for, and in how many steps.
-type Found = BTreeMap<&'static str, usize>;
+/// The claims a search has a discovery for, and the way there.
+type Found<A> = BTreeMap<&'static str, Vec<A>>;
 
 /// A protocol that can be searched.
 trait Protocol:
@@ -37,13 +39,14 @@ impl<M> Protocol for M where
 }
 
 /// Searches until `stop`, or everything, or everything within fewer steps than this.
-fn search<M: Protocol>(name: &str, model: &M, stop: HasDiscoveries, below: Option<usize>) -> Found {
+fn search<M: Protocol>(name: &str, model: &M, stop: HasDiscoveries, below: Option<usize>) -> Found<M::Action> {
     let clock = Clock::real();
     let began = clock.moment();
     // One thread goes through the states in order. No protocol here is as deep as the deepest number.
     let checker = model.clone().checker().finish_when(stop).target_max_depth(below.map_or(usize::MAX, |steps| steps + 1));
     let search = checker.spawn_bfs().join();
-    let found: Found = search.discoveries().into_iter().map(|(claim, path)| (claim, path.into_actions().len())).collect();
+    let ways = search.discoveries().into_iter().map(|(claim, path)| (claim, path.into_actions()));
+    let found: Found<M::Action> = ways.collect();
     let (unique, generated, seconds) = (search.unique_state_count(), search.state_count(), clock.passed(began).as_secs_f64());
     if below.is_none() {
         let claims: Vec<_> = found.keys().collect();
@@ -55,7 +58,7 @@ fn search<M: Protocol>(name: &str, model: &M, stop: HasDiscoveries, below: Optio
 /// Everything is searched and every claim holds.
 fn holds<M: Protocol>(name: &str, model: M) {
     let found = search(name, &model, HasDiscoveries::AnyFailures, None);
-    assert!(found.is_empty(), "{name}: {found:?}");
+    assert!(found.is_empty(), "{name}: {found:#?}");
 }
 
 /// The search finds that this claim is broken.
@@ -64,7 +67,7 @@ fn breaks<M: Protocol>(name: &str, model: M, claim: &'static str) {
     let mut found = search(name, &model, stop(), None);
     let mut steps = None;
     // A search says of its last block of states what it found last: the shortest way is found by looking for a shorter one.
-    while let Some(shorter) = found.get(claim).copied() {
+    while let Some(shorter) = found.get(claim).map(Vec::len) {
         steps = Some(shorter);
         found = search(name, &model, stop(), Some(shorter));
     }
@@ -269,4 +272,72 @@ fn all_that_matters_happens_in_the_model() {
     for (name, sought) in rare {
         assert!(happens(name, sought), "{name}: never");
     }
+}
+
+/// Two environments that share something, locks that are broken; the smallest spans, two grants each.
+fn sharing(variant: shared::Variant) -> Shared {
+    Shared { variant, waits: FEW, grants: 2, neighbour: true, cut_after_answer: false }
+}
+
+/// One environment whose lock is broken, a tick being five seconds.
+fn broken(waits: Waits) -> Shared {
+    Shared { waits, grants: 3, neighbour: false, ..sharing(shared::Variant::Built) }
+}
+
+#[test]
+fn two_environments_that_share_something_keep_every_promise() {
+    holds("two environments, one thing shared, breaks", sharing(shared::Variant::Built));
+}
+
+#[test]
+#[ignore = "a minute or more, for the scheduled run"]
+fn further_two_environments_that_share_something() {
+    holds("two environments, one thing shared, breaks, three grants", Shared { grants: 3, ..sharing(shared::Variant::Built) });
+}
+
+#[test]
+fn a_broken_lock_keeps_every_promise() {
+    holds("a break, in fives", Shared { grants: 2, ..broken(ROUNDED) });
+}
+
+#[test]
+#[ignore = "a minute or more, for the scheduled run"]
+fn further_a_broken_lock_in_seconds() {
+    holds("a break, in seconds", Shared { grants: 2, ..broken(REAL) });
+}
+
+#[test]
+fn a_holder_that_never_answered_is_waited_for_longer() {
+    breaks("a silent holder waited for like one that answered", broken(Waits { silent: ROUNDED.answered, ..ROUNDED }), NOT_AFTER);
+}
+
+/// A holder that is heard, and then loses the table but not AWS: what the looks after a take-over are for.
+#[test]
+fn a_holder_cut_off_just_after_it_answered_can_be_late() {
+    breaks("cut off just after it answered", Shared { cut_after_answer: true, ..broken(ROUNDED) }, NOT_AFTER);
+}
+
+#[test]
+fn m26_of_two_who_break_one_lock_the_second_hits_nobody_in_the_model() {
+    breaks("a break names no fence", sharing(shared::Variant::AnyFence), MEANT);
+}
+
+#[test]
+fn a_broken_lock_taken_without_a_wait_is_caught() {
+    breaks("no wait after a break", sharing(shared::Variant::NoWait), NOT_AFTER);
+}
+
+#[test]
+fn a_neighbour_that_does_not_wait_after_a_break_is_caught() {
+    breaks("a neighbour does not wait after a break", sharing(shared::Variant::NeighbourDoesNotWait), NOT_AFTER);
+}
+
+#[test]
+fn a_release_that_forgets_the_wait_is_caught() {
+    breaks("a release before the wait is over forgets it", sharing(shared::Variant::ForgetsWait), NOT_AFTER);
+}
+
+#[test]
+fn something_shared_taken_without_proof_is_caught() {
+    breaks("something shared is taken without proof", sharing(shared::Variant::NoProof), ONE_WRITER);
 }

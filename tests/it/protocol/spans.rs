@@ -34,7 +34,7 @@ fn relates(spans: &Spans) -> bool {
 
 #[test]
 fn the_models_spans_are_the_locks_own() {
-    let ticks = |span: Duration, tick: u64| (span.as_millis() % u128::from(tick * 1000) == 0).then_some(span.as_secs() / tick);
+    let ticks = |span: Duration, tick: u64| span.as_millis().is_multiple_of(u128::from(tick * 1000)).then_some(span.as_secs() / tick);
     for (spans, tick) in [(SECONDS, 1), (FIVES, 5)] {
         let real = [constants::LEASE, constants::GRACE, constants::GUARD, constants::CALL].map(|span| ticks(span, tick));
         let here = [spans.lease, spans.grace, spans.guard, spans.call].map(|span| Some(u64::from(span)));

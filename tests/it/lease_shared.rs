@@ -129,6 +129,8 @@ async fn what_belongs_to_a_lease_that_is_over_is_free_whatever_its_row_says() {
     held.halted_or_lost().await;
     assert!(held.release(ended(Outcome::Deployed)).await.is_err());
     assert_eq!(ada.shared().await, ["listener: shop#production 01GRACE at 1"]);
+    // Until then, a call of ada's may still arrive.
+    grace.clock.sleep(next.must_wait()).await;
     next.release(ended(Outcome::Deployed)).await.unwrap();
     // Handed over with something unfinished: free as well.
     let held = grace.take("production", "01HALF", "listener", 0).await.unwrap();

@@ -102,20 +102,22 @@ pub fn ended(outcome: Outcome, reason: Option<&str>, at: &str) -> Item {
 
 /// An item that is an `OP#<ulid>` row.
 pub fn parse_operation(item: &Item) -> Result<Operation, Malformed> {
-    let row = Reader::new(item);
-    row.version_at_most(FORMAT)?;
+    Reader::new(item).understood(FORMAT, read_operation)
+}
+
+fn read_operation(row: &Reader<'_>) -> Result<Operation, Malformed> {
     let name = row.text("sk")?;
     let id = name.strip_prefix(sk::OPERATIONS).ok_or_else(|| row.malformed("is no operation"))?;
     let ended = row.text_if_any("ended")?;
     let record = OperationRecord {
         id: OperationId(id.to_string()),
         kind: row.decoded::<OperationKind>("kind")?,
-        release: release_number(&row, "release")?,
-        previous: release_number(&row, "previous")?,
+        release: release_number(row, "release")?,
+        previous: release_number(row, "previous")?,
         by: row.text("by")?,
         at: row.text("at")?,
         ended_at: row.text_if_any("ended_at")?,
-        ended: ended.map(|word| parse_outcome(&row, &word)).transpose()?,
+        ended: ended.map(|word| parse_outcome(row, &word)).transpose()?,
         stage: row.text_if_any("stage")?.unwrap_or_default(),
         reason: row.text_if_any("reason")?,
     };
@@ -196,12 +198,12 @@ pub fn and_checked(head: Write, left: &[u64]) -> Write {
 
 /// `HEAD`.
 pub fn parse_head(item: &Item) -> Result<Head, Malformed> {
-    let row = Reader::new(item);
-    row.version_at_most(FORMAT)?;
-    let next = u32::try_from(row.number("next")?).map_err(|error| row.malformed(format_args!("`next`: {error}")))?;
-    let releases = |name: &str| Ok::<_, Malformed>(row.decoded_if_any(name)?.unwrap_or_default());
-    let check_after = row.decoded_if_any("check_after")?.unwrap_or_default();
-    Ok(Head { serving: releases("serving")?, before: releases("before")?, fence: row.number("fence")?, next, check_after })
+    Reader::new(item).understood(FORMAT, |row| {
+        let next = u32::try_from(row.number("next")?).map_err(|error| row.malformed(format_args!("`next`: {error}")))?;
+        let releases = |name: &str| Ok::<_, Malformed>(row.decoded_if_any(name)?.unwrap_or_default());
+        let check_after = row.decoded_if_any("check_after")?.unwrap_or_default();
+        Ok(Head { serving: releases("serving")?, before: releases("before")?, fence: row.number("fence")?, next, check_after })
+    })
 }
 
 fn release_item(scope: &Scope, record: &ReleaseRecord) -> Result<Item, Malformed> {
@@ -249,8 +251,10 @@ pub fn judge(scope: &Scope, number: ReleaseNumber, verdict: &Verdict) -> Write {
 
 /// An item that is a `RELEASE#…` row.
 pub fn parse_release(item: &Item) -> Result<ReleaseRecord, Malformed> {
-    let row = Reader::new(item);
-    row.version_at_most(FORMAT)?;
+    Reader::new(item).understood(FORMAT, read_release)
+}
+
+fn read_release(row: &Reader<'_>) -> Result<ReleaseRecord, Malformed> {
     let number = u32::try_from(row.number("number")?).map_err(|error| row.malformed(format_args!("`number`: {error}")))?;
     let verdict = match row.text("verdict")?.as_str() {
         "untried" => Verdict::Untried,

@@ -82,7 +82,7 @@ pub async fn wait_until_settled(db: &Dynamodb, clock: &Clock, scope: &Scope, wai
             (false, true) => return Err(Blocked::Held(Box::new(lock), quiet)),
             (false, false) => {
                 told.tell(&scope.pk, &lock, quiet, wait.tell);
-                clock.sleep(POLL.min(left)).await;
+                clock.sleep(POLL.mul_f64(0.5 + fastrand::f64()).min(left)).await;
             }
         }
     }

@@ -132,7 +132,7 @@ fn moved(lock: Option<LockRecord>) -> Blocked {
 }
 
 /// Writes the row whole, if it still is as it was read in all that a holder changes.
-fn replace(scope: &Scope, seen: Option<&Item>, now: &LockRecord) -> Write {
+pub(super) fn replace(scope: &Scope, seen: Option<&Item>, now: &LockRecord) -> Write {
     let write = Write::put(lock_item(scope, now));
     let Some(seen) = seen else { return write.only_if("attribute_not_exists(pk)") };
     let (mut write, mut same) = (write.name("#st", "st").name("#owner", "owner"), Vec::new());

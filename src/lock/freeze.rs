@@ -93,7 +93,7 @@ pub async fn unfreeze(db: &Dynamodb, clock: &Clock, scope: &Scope, who: &Identit
 }
 
 /// Ends exactly the freeze that was read.
-fn lift(key: Key, seen: &Item, at: &str) -> Write {
+pub(super) fn lift(key: Key, seen: &Item, at: &str) -> Write {
     let mut write = Write::update(key, "SET lifted = :at, #until = :past, v = :v")
         .name("#until", "until")
         .value(":at", at)

@@ -41,7 +41,7 @@ pub async fn halt(db: &Dynamodb, clock: &Clock, scope: &Scope, operation: &Opera
     }
 }
 
-fn request(scope: &Scope, operation: &OperationId, who: &str, why: &str) -> Write {
+pub(super) fn request(scope: &Scope, operation: &OperationId, who: &str, why: &str) -> Write {
     Write::update(key(scope, sk::LOCK), "SET #halt = :halt")
         .only_if("#op = :op AND #st = :held AND v <= :v")
         .name("#halt", "halt")

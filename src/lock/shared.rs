@@ -181,7 +181,7 @@ fn may_end(lock: &LockRecord, quiet: Duration) -> bool {
     lapsed(lock, quiet) && lock.newer.is_none()
 }
 
-fn take(lease: &Lease, resource: &Resource, seen: Option<&Shared>) -> Write {
+pub(super) fn take(lease: &Lease, resource: &Resource, seen: Option<&Shared>) -> Write {
     let write = Write::put(item(lease, resource, seen.map_or(1, |seen| seen.fence + 1)));
     let Some(seen) = seen else { return write.only_if("attribute_not_exists(pk)") };
     let write = write.name("#st", "st").value(":f", seen.fence);
@@ -196,7 +196,7 @@ fn take(lease: &Lease, resource: &Resource, seen: Option<&Shared>) -> Write {
 }
 
 /// The lease is not the one that something belonged to, and still as it was read.
-fn unchanged(scope: &Scope, seen: Option<&LockRecord>) -> Write {
+pub(super) fn unchanged(scope: &Scope, seen: Option<&LockRecord>) -> Write {
     let key = key(scope, sk::LOCK);
     let Some(seen) = seen else { return Write::check(key, "attribute_not_exists(pk)") };
     let state = match seen.state {

@@ -248,6 +248,7 @@ pub(super) fn bump(scope: &Scope, seen: Option<&LockRecord>) -> Write {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shared::{self, Holding, Shared};
     use super::*;
     use crate::aws::dynamodb::Deed;
 
@@ -279,9 +280,15 @@ mod tests {
     /// Attribute names that are no placeholders and that DynamoDB reserves.
     #[test]
     fn no_expression_names_a_reserved_word() {
-        let reserved = ["owner", "state", "open", "op", "stage", "halt", "until", "next", "before", "number", "at", "by", "type", "kind"];
+        let reserved = [
+            "shared", "who", "reason", "owner", "state", "open", "op", "stage", "halt", "until", "next", "before", "number", "at", "by",
+            "type", "kind",
+        ];
         let next = OperationId("01NEXT".into());
         let seen = LockRecord { fence: 6, ..LockRecord::default() };
+        let thing = Resource("listener.a.80".into());
+        let holder = Some(Holding { lease_pk: "shop#staging".into(), operation: next.clone(), fence: 3 });
+        let free = Shared { resource: thing.clone(), fence: 3, holder: None };
         let broken = Broken { who: "joe".into(), why: "hangs".into(), at: String::new(), answered: false };
         let writes = [
             take_free(&lease(), "deploying", Some(&seen), stamp()),
@@ -299,6 +306,18 @@ mod tests {
             bump(&lease().scope, None),
             check_freeze(&lease().scope, stamp().0),
             check_head(&lease().scope, 7),
+            shared::take(&lease(), &thing, None),
+            shared::take(&lease(), &thing, Some(&free)),
+            shared::take(&lease(), &thing, Some(&Shared { holder, ..free.clone() })),
+            shared::pass_on(&lease(), &thing, &next),
+            shared::give_back(&lease(), &thing),
+            shared::unchanged(&lease().scope, None),
+            shared::unchanged(&lease().scope, Some(&seen)),
+            super::super::halt::request(&lease().scope, &next, "ada", "why"),
+            super::super::freeze::lift(key(&lease().scope, sk::FREEZE), &Item::new(), "now"),
+            super::super::freeze::lift(key(&lease().scope, sk::FREEZE), &[("until".to_string(), 7u64.into())].into(), "now"),
+            super::super::force::replace(&lease().scope, None, &seen),
+            super::super::force::replace(&lease().scope, Some(&lock_item(&lease().scope, &seen)), &seen),
         ];
         for write in writes {
             let update = match &write.deed {

@@ -135,14 +135,28 @@ async fn m17_wall_clocks_that_people_set_change_nothing() {
     let account = Account::new().await;
     let (ada, grace) = (account.process("ada").await, account.process("grace").await);
     let held = ada.acquire(intent("01ADA")).await.unwrap();
-    grace.clock.step_wall(3_600_000);
-    assert!(matches!(grace.acquire_within(30, intent("01GRACE")).await, Err(Blocked::Held(..))));
+    // The waiter's jumps while it waits: an hour on is not an hour of silence, an hour back no reason to wait longer.
+    let wall = grace.clock.clone();
+    let stepping = async {
+        for step in [3_600_000, -7_200_000, 3_600_000] {
+            wall.sleep(seconds(8)).await;
+            wall.step_wall(step);
+        }
+    };
+    let (blocked, ()) = tokio::join!(grace.acquire_within(30, intent("01GRACE")), stepping);
+    assert!(matches!(blocked, Err(Blocked::Held(_, quiet)) if quiet < seconds(15)), "{blocked:?}");
+    // The holder's.
     ada.clock.step_wall(3_600_000);
     assert!(held.guard()().is_err(), "a forward step costs a beat");
     held.proved(seconds(5)).await.unwrap();
     ada.clock.step_wall(-7_200_000);
     ada.clock.sleep(seconds(30)).await;
     assert!(held.guard()().is_ok());
+    ada.line.cut(true);
+    ada.clock.sleep(seconds(20)).await;
+    ada.clock.step_wall(-3_600_000);
+    ada.clock.sleep(seconds(30)).await;
+    assert!(held.guard()().is_err(), "a step back does not make the lease younger");
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,6 +236,7 @@ async fn m32_journal_writes_and_the_release_whose_replies_are_lost_are_recognise
     let account = Account::new().await;
     let (ada, grace) = (account.process("ada").await, account.process("grace").await);
     let held = ada.acquire(intent("01ADA")).await.unwrap();
+    ada.line.forget_tokens(true);
     account.lose_reply("TransactWriteItems", 1);
     held.commit(vec![note("one")], vec![], Some("launch")).await.unwrap();
     held.commit(vec![note("two"), note("three")], vec![], None).await.unwrap();
@@ -233,11 +248,14 @@ async fn m32_journal_writes_and_the_release_whose_replies_are_lost_are_recognise
         account.lose_reply("TransactWriteItems", 1);
         account.lose_reply("TransactWriteItems", 2);
     }
-    ada.line.forget_tokens(true);
     held.release(ended(Outcome::Deployed)).await.unwrap();
     let next = grace.acquire(intent("01GRACE")).await.unwrap();
     assert_eq!(next.fence(), 2);
     assert!(grace.clock.passed(before) < seconds(10), "at once");
+    // One that hands over something unfinished writes no last event: the freed row alone tells.
+    grace.line.forget_tokens(true);
+    account.lose_reply("TransactWriteItems", 1);
+    next.release(Release::default()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -95,6 +95,13 @@ async fn m37_a_row_of_a_newer_format_is_read_and_never_written() {
     grace.put(item.clone()).await;
     let seen = lock::read(&ada.db, &scope()).await.unwrap().lock.unwrap();
     assert_eq!((seen.who.as_str(), seen.newer.as_deref()), ("grace", Some("0.9.0")), "read as far as it is understood");
+    let head: Item = [("pk", scope().pk.into()), ("sk", sk::HEAD.into()), ("v", (FORMAT + 1).into()), ("next", 4u64.into())]
+        .into_iter()
+        .chain([("fence", 3u64.into()), ("colour", "green".into())])
+        .map(|(name, value): (&str, Value)| (name.to_string(), value))
+        .collect();
+    grace.put(head).await;
+    assert_eq!(journal::read(&ada.db, &scope()).await.unwrap().head.map(|head| head.next), Some(4));
     // However long it waits: neither taken over, nor halted, broken or repaired.
     let needs = |error: &adstage::aws::Error| assert!(error.message.ends_with("it needs adstage 0.9.0 or newer"), "{error}");
     let Err(Blocked::Aws(error)) = ada.acquire_within(600, Intent { settles: true, ..intent("01ADA") }).await else { panic!("taken") };

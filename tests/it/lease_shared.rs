@@ -6,6 +6,7 @@ use adstage::aws::dynamodb::{Item, Key, Query, Value, Write};
 use adstage::journal;
 use adstage::lock::{self, Blocked, Blocker, Held, Intent, Release, TakeOverKind, Wait};
 use adstage::model::{LockRecord, LockState, OperationId, Outcome, Resource, Scope, sk};
+use adstage::sandbox::{Misfortune, When};
 
 use crate::lease::{Account, Process, ended, intent, note, seconds};
 
@@ -145,6 +146,10 @@ async fn m05_what_is_taken_from_a_lease_that_came_back_to_life_is_not_taken() {
     let held = ada.take("staging", "01ADA", "listener", 0).await.unwrap();
     ada.line.cut(true);
     grace.line.hold(Some("TransactWriteItems"));
+    // Nor can it be made harmless when it is given up.
+    for n in 1..=3 {
+        account.sandbox.faults().schedule(When::Action("PutItem".into(), n), Misfortune::Throttle);
+    }
     assert!(grace.take("production", "01GRACE", "listener", 300).await.is_err());
     ada.line.cut(false);
     held.proved(seconds(30)).await.unwrap();

@@ -245,6 +245,11 @@ impl<'a> Reader<'a> {
         self.decoded_if_any(name).and_then(|found| self.required(name, found))
     }
 
+    /// Reads a row as far as this adstage understands it: one of a newer format that cannot be read says that this is why.
+    pub fn understood<T>(&self, newest: u64, read: impl FnOnce(&Self) -> Result<T, Malformed>) -> Result<T, Malformed> {
+        read(self).map_err(|problem| self.version_at_most(newest).err().unwrap_or(problem))
+    }
+
     /// The row's format version must be at most `newest`: a newer adstage wrote it otherwise, and it may mean something else.
     pub fn version_at_most(&self, newest: u64) -> Result<(), Malformed> {
         match self.number_if_any("v")?.unwrap_or(1) {
@@ -291,5 +296,8 @@ mod tests {
         let row = item(&[("sk", "HEAD".into()), ("v", 2u64.into())]);
         assert!(Reader::new(&row).version_at_most(1).unwrap_err().to_string().contains("a newer one is needed"));
         assert!(Reader::new(&row).version_at_most(2).is_ok());
+        assert_eq!(Reader::new(&row).understood(1, |row| row.text("sk")), Ok("HEAD".to_string()));
+        assert!(Reader::new(&row).understood(1, |row| row.text("serving")).unwrap_err().problem.contains("a newer one is needed"));
+        assert_eq!(Reader::new(&row).understood(2, |row| row.text("serving")).unwrap_err().problem, "`serving` is missing");
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::access::{Access, refused};
-use super::lock::{LISTEN, freeze_end, place};
+use super::lock::{freeze_end, place};
 use crate::failure::{End, Failure};
 use crate::journal;
 use crate::lock::{Blocked, Blocker, constants};
@@ -70,19 +70,6 @@ fn unfinished(record: &OperationRecord, last: &str, attempt: &Attempt<'_>) -> Fa
     }
 }
 
-/// Everybody who stands in the way.
-fn shared(blockers: &[Blocker], attempt: &Attempt<'_>) -> Failure {
-    let Attempt { subject, command, now, .. } = *attempt;
-    let failure = Failure::new(End::Locked, format!("{subject} is locked: what it shares is in use"));
-    let line = |failure: Failure, Blocker { resource, scope, lock, quiet }: &Blocker| {
-        let thing = resource.as_ref().map_or_else(|| "the lock itself".to_string(), ToString::to_string);
-        let (who, since) = (format!("{} from {}", lock.who, place(lock)), ago(&lock.since, now));
-        let quiet = if *quiet < LISTEN { String::new() } else { format!(", quiet for {}", Seconds::from(*quiet)) };
-        failure.because(format!("{thing}: {who} is {} {}, since {since}{quiet}", lock.doing, scope.name()))
-    };
-    blockers.iter().fold(failure, line).next(format!("{command} --lock-timeout 15m"))
-}
-
 fn held(lock: &LockRecord, quiet: Duration, attempt: &Attempt<'_>) -> Failure {
     let Attempt { subject, command, waited, now, .. } = *attempt;
     let mut failure = Failure::new(End::Locked, format!("{subject} is locked: {} is {}", lock.who, lock.doing));
@@ -107,11 +94,29 @@ fn held(lock: &LockRecord, quiet: Duration, attempt: &Attempt<'_>) -> Failure {
     }
 }
 
+/// Everybody who stands in the way: the lock's own holder, and those who use what it shares.
+fn shared(blockers: &[Blocker], attempt: &Attempt<'_>) -> Failure {
+    let Attempt { subject, command, now, .. } = *attempt;
+    let mut failure = Failure::new(End::Locked, format!("{subject} is locked: what it shares with others is in use"));
+    for Blocker { resource, scope, lock, quiet } in blockers {
+        let thing = resource.as_ref().map_or_else(|| "the lock itself".to_string(), ToString::to_string);
+        let at = if lock.stage.is_empty() { String::new() } else { format!(", at {}{}", lock.stage, left(lock, now)) };
+        let since = ago(&lock.since, now);
+        let line = format!("{thing}: {} is {} in {}{at}, since {since}, from {}", lock.who, lock.doing, scope.name(), place(lock));
+        let sign = sign(*quiet, attempt.waited).map(|sign| format!("; {sign}")).unwrap_or_default();
+        failure = failure.because(format!("{line}{sign}"));
+    }
+    failure = failure.next(format!("{command} --lock-timeout 15m"));
+    let mut others: Vec<&str> = blockers.iter().map(|blocker| blocker.scope.name()).filter(|name| !name.contains('.')).collect();
+    others.dedup();
+    others.into_iter().fold(failure, |failure, name| failure.next(format!("adstage lock show {name}")))
+}
+
 /// Alive or not, if we looked for long enough to know.
 fn sign(quiet: Duration, waited: Duration) -> Option<String> {
-    match quiet >= LISTEN {
+    match quiet >= constants::LISTEN {
         true => Some(format!("quiet for {}, so perhaps gone", Seconds::from(quiet))),
-        false => (waited >= LISTEN).then(|| format!("alive: renewed {} ago, as seen from here", Seconds::from(quiet))),
+        false => (waited >= constants::LISTEN).then(|| format!("alive: renewed {} ago, as seen from here", Seconds::from(quiet))),
     }
 }
 
@@ -153,7 +158,7 @@ fn frozen(freeze: &FreezeRecord, attempt: &Attempt<'_>, zone: &TimeZone) -> Fail
 pub fn waiting(lock: &LockRecord, quiet: Duration, now: Timestamp) -> String {
     let stage = if lock.stage.is_empty() { String::new() } else { format!(", at {}{}", lock.stage, left(lock, now)) };
     let lapse = Duration::from_millis(lock.lease_ms) + constants::GRACE;
-    let quiet = match quiet >= LISTEN {
+    let quiet = match quiet >= constants::LISTEN {
         true => {
             let [quiet, rest] = [quiet, lapse.saturating_sub(quiet)].map(Seconds::from);
             format!(", quiet for {quiet}: taken over in {rest} if there is no sign")

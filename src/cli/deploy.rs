@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use super::Global;
-use super::operate::{Done, Look, OnUnfinished, Preview, Work, operate};
+use super::operate::{AtWork, Done, Freeze, Look, OnUnfinished, Preview, Work, operate};
 use crate::failure::Failure;
 use crate::model::{Scope, Seconds, ServiceName};
 use crate::plan::{self, Ask, DeployRequest};
@@ -32,6 +32,9 @@ pub struct Args {
     /// Also if it is live already, or marked bad
     #[arg(long)]
     force: bool,
+    /// Although a person froze the environment, because of this; it is written down
+    #[arg(long, value_name = "WHY")]
+    override_freeze: Option<String>,
     /// What to do about an operation that stopped before its end and had begun something
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Unfinished::Stop)]
     on_unfinished: Unfinished,
@@ -69,6 +72,9 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     if args.force {
         command += " --force";
     }
+    if let Some(why) = &args.override_freeze {
+        command += &format!(" --override-freeze \"{why}\"");
+    }
     let request = DeployRequest { image: args.image, services: args.services, force: args.force };
     let work = Work {
         verb: "deploy",
@@ -79,7 +85,8 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         plan: &|world| plan::deploy(&environment, world, &request),
         confirm: environment.confirm,
         default: false,
-        passes_freeze: false,
+        freeze: args.override_freeze.map_or(Freeze::Stops, Freeze::Overridden),
+        at_work: AtWork::Waits,
         on_unfinished: args.on_unfinished.into(),
         preview: args.preview,
     };

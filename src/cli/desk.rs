@@ -8,8 +8,8 @@ use super::Global;
 use super::access::Access;
 use super::blocked;
 use crate::failure::{End, Failure};
-use crate::lock::{self, Blocked, Held, Intent, Wait, Watch};
-use crate::model::{Event, LockRecord, OperationId, Outcome, Resource, Scope, Serving, World, serving};
+use crate::lock::{self, Blocked, Held, Intent, TakeOver, TakeOverKind, Wait, Watch};
+use crate::model::{Event, LockRecord, Mark, OperationId, Outcome, Resource, Scope, Seconds, Serving, World, serving};
 use crate::observe::{self, Wants};
 use crate::plan::Plan;
 use crate::steps::{Cx, KnownDoor};
@@ -81,17 +81,29 @@ impl Desk<'_> {
         self.ended(outcome, plan, before, failure)
     }
 
-    /// Takes the lock, waiting for it as long as was asked.
-    pub async fn lock(&self, who: lock::Identity, intent: Intent, plan: &Plan, watch: Watch, before: &Serving) -> Result<Held, Failure> {
+    /// Takes the lock, waiting for it as long as was asked, or at least so long, and says from whom it came.
+    pub async fn lock(
+        &self,
+        who: lock::Identity,
+        intent: Intent,
+        plan: &Plan,
+        watch: Watch,
+        before: &Serving,
+        at_least: Duration,
+    ) -> Result<Held, Failure> {
         let Global { clock, report, options, .. } = self.global;
         let now = || self.access.aws.dynamodb.now();
         let tell = |record: &LockRecord, quiet: Duration| report.say(blocked::waiting(record, quiet, now()));
-        let wait = Wait { timeout: options.lock_timeout.unwrap_or_default(), tell: &tell };
+        let wait = Wait { timeout: options.lock_timeout.unwrap_or_default().max(at_least), tell: &tell };
         let taken = lock::acquire_seen(&self.access.aws.dynamodb, clock, self.scope.clone(), who, intent, wait, watch).await;
-        match taken {
-            Ok(held) => Ok(held),
-            Err(blocked) => Err(self.blocked(blocked, Some(plan), before).await),
+        let held = match taken {
+            Ok(held) => held,
+            Err(blocked) => return Err(self.blocked(blocked, Some(plan), before).await),
+        };
+        if let Some(take_over) = held.take_over() {
+            report.emit(&Event::Said { mark: Mark::Note, text: taken_over(&take_over, held.must_wait()) });
         }
+        Ok(held)
     }
 
     /// What the steps of an operation work with.
@@ -135,5 +147,39 @@ impl Desk<'_> {
             fields.insert("environment".into(), self.access.environment.name.to_string().into());
             self.global.report.attach(fields);
         }
+    }
+}
+
+/// How the lock came to us.
+fn taken_over(take_over: &TakeOver, pause: Duration) -> String {
+    let from = &take_over.from;
+    let who = if from.who.is_empty() { "nobody" } else { &from.who };
+    match take_over.kind {
+        TakeOverKind::HandedOver => format!("{who} left off {}; this takes its place", from.doing),
+        TakeOverKind::Lapsed => format!("taken over from {who} on {}: no sign of it while it was {}", from.host, from.doing),
+        TakeOverKind::Broken { .. } => {
+            let broken = from.broken.as_ref().map(|broken| format!(" by {}: {}", broken.who, broken.why)).unwrap_or_default();
+            let pause = Seconds(pause.as_secs() + 1);
+            format!("the lock was broken{broken}. Its last holder may not know yet, so nothing is changed for {pause}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Broken;
+
+    #[test]
+    fn m30_whoever_takes_over_is_told_from_whom_and_what_that_means() {
+        let broken = Broken { who: "ana".into(), why: "runner hangs".into(), at: String::new(), answered: true };
+        let from = LockRecord { who: "joe".into(), host: "runner-7".into(), doing: "deploying r413".into(), ..LockRecord::default() };
+        let told = |from: &LockRecord, kind, pause| taken_over(&TakeOver { from: from.clone(), kind }, Duration::from_secs(pause));
+        assert_eq!(told(&from, TakeOverKind::HandedOver, 0), "joe left off deploying r413; this takes its place");
+        let lapsed = told(&from, TakeOverKind::Lapsed, 0);
+        assert_eq!(lapsed, "taken over from joe on runner-7: no sign of it while it was deploying r413");
+        let from = LockRecord { broken: Some(broken), ..from };
+        let said = told(&from, TakeOverKind::Broken { answered: true }, 24);
+        assert_eq!(said, "the lock was broken by ana: runner hangs. Its last holder may not know yet, so nothing is changed for 25s");
     }
 }

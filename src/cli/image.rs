@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Global;
 use super::access::refused;
-use super::operate::{Look, OnUnfinished, Preview, Work, operate};
+use super::operate::{AtWork, Freeze, Look, OnUnfinished, Preview, Work, operate};
 use super::refs::{self, Asked};
 use crate::failure::Failure;
 use crate::model::{Confirm, Image, ImageState, Provenance, Scope, Seconds};
@@ -77,7 +77,8 @@ async fn bake(args: Bake, global: &Global) -> Result<(), Failure> {
         // Costs cents and reaches nobody.
         confirm: Confirm::None,
         default: true,
-        passes_freeze: true,
+        freeze: Freeze::Passed,
+        at_work: AtWork::Waits,
         on_unfinished: OnUnfinished::Supersede,
         preview: args.preview,
     };

@@ -22,7 +22,7 @@ mod help;
 mod history;
 mod image;
 mod interrupt;
-mod lock;
+pub mod lock;
 mod man;
 mod operate;
 mod refs;

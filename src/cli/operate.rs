@@ -1,21 +1,23 @@
 //! What every command that changes something does, in this order: look, plan, show, confirm, lock, look and plan again, run, look, say
 //! what serves. Only what is planned differs.
 
+mod halt_first;
+mod taking;
+
 use serde_json::json;
 
 use super::Global;
-use super::access::{Access, new_id, refused};
+use super::access::{Access, refused};
 use super::confirm::Question;
 use super::desk::Desk;
+use super::lock::in_force;
 use super::{interrupt, resume};
 use crate::aws::Error;
 use crate::execute;
 use crate::failure::{End, Failure};
 use crate::journal::{self, Entry};
-use crate::lock::{self, Blocked, Held, Intent, Release, Watch};
-use crate::model::{
-    Confirm, Event, LockState, Mark, OperationId, OperationKind, OperationRecord, Outcome, Records, Scope, Serving, World, serving,
-};
+use crate::lock::{Blocked, Held, Release, Watch};
+use crate::model::{Confirm, Event, LockState, Mark, OperationId, OperationKind, Outcome, Records, Scope, Serving, World, serving};
 use crate::observe::{self, Wants};
 use crate::plan::{self, Ask, Plan, Refusal};
 
@@ -37,8 +39,10 @@ pub struct Work<'w> {
     pub confirm: Confirm,
     /// What Enter alone answers.
     pub default: bool,
-    /// A person's freeze does not stop it.
-    pub passes_freeze: bool,
+    /// What a person's freeze is to it.
+    pub freeze: Freeze,
+    /// What it does about somebody who is at work.
+    pub at_work: AtWork,
     /// What becomes of an operation that stopped before its end.
     pub on_unfinished: OnUnfinished,
     /// Only show the plan.
@@ -61,6 +65,26 @@ impl<'w> Work<'w> {
         let Self { verb, subject, command, scope, look, .. } = self;
         Desk { verb, subject, command, scope, serves: *look != Look::Images, access, global }
     }
+}
+
+/// What a person's freeze is to a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Freeze {
+    /// It stops it.
+    Stops,
+    /// It does not concern it.
+    Passed,
+    /// It would stop it, but somebody has a reason.
+    Overridden(String),
+}
+
+/// What a command does about somebody who is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtWork {
+    /// It waits for them, if it was told to.
+    Waits,
+    /// It halts them.
+    Halts,
 }
 
 /// What has to be known to plan.
@@ -101,30 +125,40 @@ pub async fn operate(work: &Work<'_>, access: &Access, global: &Global) -> Resul
     let desk = &operator.desk;
     global.report.emit(&desk.hello());
     let mut world = operator.look().await?;
-    let mut watch = Watch::new(&global.clock);
+    operator.meet_freeze(&world).await?;
+    let (mut watch, mut agreed) = (Watch::new(&global.clock), None);
     if is_held(&world) && !work.preview.plan {
-        watch = desk.wait(&world).await?;
+        match work.at_work {
+            AtWork::Waits => watch = desk.wait(&world).await?,
+            AtWork::Halts => (agreed, watch) = operator.halt_first(&world, &serving(&access.environment, &world)).await?,
+        }
         world = operator.look().await?;
     }
     if !work.preview.plan && operator.settles_first(&world).await? {
         (world, watch) = (operator.look().await?, Watch::new(&global.clock));
     }
     let before = serving(&access.environment, &world);
+    if let Some(plan) = agreed.take_if(|agreed| operator.already(agreed, &world)) {
+        desk.result(Outcome::Deployed, Some(&plan), &before, End::Done);
+        return Ok(Done { plan, serving: before });
+    }
     let plan = operator.planned(&world).map_err(|failure| desk.ended(Outcome::Refused, None, &before, failure))?;
     let lines = plan::render(&plan);
     if work.preview.plan {
         return operator.preview(&plan, &lines);
     }
-    global.report.emit(&Event::Plan { lines });
+    match &agreed {
+        Some(agreed) => operator.still(agreed, &plan, &before)?,
+        None => global.report.emit(&Event::Plan { lines }),
+    }
     if plan.stages.is_empty() {
         desk.result(Outcome::Deployed, Some(&plan), &before, End::Done);
         return Ok(Done { plan, serving: before });
     }
-    let doing = operator.doing(&plan);
-    let question = Question { doing: &doing, command: &work.command, level: work.confirm, default: work.default };
-    let confirmed = global.confirm(&access.environment, &question);
-    confirmed.map_err(|failure| desk.ended(Outcome::Refused, Some(&plan), &before, failure))?;
-    let (held, operation) = operator.lock(&plan, watch, &before).await?;
+    if agreed.is_none() {
+        operator.confirmed(&plan).map_err(|failure| desk.ended(Outcome::Refused, Some(&plan), &before, failure))?;
+    }
+    let (held, operation) = operator.lock(&plan, watch, &world, &before).await?;
     match operator.plan_again(&operation).await {
         Ok(again) if again == plan => operator.run(plan, &held, operation).await,
         Ok(again) if again.stages.is_empty() => {
@@ -154,7 +188,10 @@ impl Operator<'_> {
             Look::Environment { images } => observe::world(aws, environment, &self.work.scope, Wants { images }).await,
             Look::Images => observe::images(aws, environment).await.map(only_images),
         };
-        world.map_err(|error: Error| refused(error, environment))
+        let mut world = world.map_err(|error: Error| refused(error, environment))?;
+        // A freeze that is over is none; a plan has no clock to know.
+        world.records.freeze = world.records.freeze.filter(|freeze| in_force(freeze, aws.dynamodb.now()));
+        Ok(world)
     }
 
     /// What stopped before its end is settled before anything new is planned. True if it was; an operation that had begun nothing is
@@ -176,6 +213,13 @@ impl Operator<'_> {
                 Err(self.desk.blocked(Blocked::Unfinished(open.clone()), None, &before).await)
             }
         }
+    }
+
+    /// The operator's yes.
+    fn confirmed(&self, plan: &Plan) -> Result<(), Failure> {
+        let doing = self.doing(plan);
+        let question = Question { doing: &doing, command: &self.work.command, level: self.work.confirm, default: self.work.default };
+        self.global.confirm(&self.access.environment, &question)
     }
 
     /// The plan, sound, or why there is none.
@@ -208,55 +252,6 @@ impl Operator<'_> {
             (OperationKind::Rollback, Some(release)) => format!("roll {} back to {release}", self.work.subject),
             _ => format!("{} {}", self.work.verb, self.work.subject),
         }
-    }
-
-    /// What the blocked are shown: `deploying r42`.
-    fn shown(&self, plan: &Plan) -> String {
-        let release = plan.release.as_ref().map(|release| format!(" {}", release.number)).unwrap_or_default();
-        match plan.kind {
-            OperationKind::Deploy => format!("deploying{release}"),
-            OperationKind::Rollback => format!("rolling back to{release}"),
-            OperationKind::Setup => "setting up".into(),
-            OperationKind::Bake => format!("baking {}", self.work.subject),
-        }
-    }
-
-    fn intent(&self, plan: &Plan, operation: &OperationId, who: &lock::Identity) -> Result<Intent, Failure> {
-        let record = OperationRecord {
-            id: operation.clone(),
-            kind: plan.kind,
-            release: plan.release.as_ref().map(|release| release.number),
-            previous: plan.previous,
-            by: who.who.clone(),
-            at: self.global.clock.wall().to_string(),
-            ended_at: None,
-            ended: None,
-            stage: "lock".into(),
-            reason: None,
-        };
-        let body = journal::operation_body(&record, &self.work.command, &who.cli, Some(plan));
-        let record = body.map_err(|malformed| Failure::new(End::Unexpected, "the plan cannot be written down").because(malformed))?;
-        let began = Entry::Began { text: format!("{}, on {} ({})", self.doing(plan), who.host, who.via) }.item();
-        let passes_freeze = self.work.passes_freeze;
-        Ok(Intent {
-            operation: operation.clone(),
-            doing: self.shown(plan),
-            record,
-            began,
-            writes: Vec::new(),
-            settles: true,
-            passes_freeze,
-            secondaries: self.desk.secondaries(),
-            hold: self.global.hold(),
-        })
-    }
-
-    async fn lock(&self, plan: &Plan, watch: Watch, before: &Serving) -> Result<(Held, OperationId), Failure> {
-        let who = self.global.identity(&self.access.caller);
-        let operation = OperationId(new_id(&self.global.clock));
-        let intent = self.intent(plan, &operation, &who)?;
-        let held = self.desk.lock(who, intent, plan, watch, before).await?;
-        Ok((held, operation))
     }
 
     /// What was true before the lock may not be now.

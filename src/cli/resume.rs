@@ -147,8 +147,9 @@ impl Resuming<'_> {
             passes_freeze: true,
             secondaries: desk.secondaries(),
             hold: global.hold(),
+            eta_s: None,
         };
-        let held = desk.lock(who, intent, plan, watch, before).await?;
+        let held = desk.lock(who, intent, plan, watch, before, std::time::Duration::ZERO).await?;
         if let Some(other) = held.unfinished() {
             self.give_back(&held).await;
             let failure = Failure::new(End::Refused, format!("{operation} is settled, and {other} is unfinished now")).next(desk.command);

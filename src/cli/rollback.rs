@@ -1,7 +1,7 @@
 //! `adstage rollback`: back to an earlier release, image and configuration together.
 
 use super::Global;
-use super::operate::{Done, Look, OnUnfinished, Preview, Work, operate};
+use super::operate::{AtWork, Done, Freeze, Look, OnUnfinished, Preview, Work, operate};
 use crate::failure::Failure;
 use crate::model::{ReleaseNumber, Scope, Seconds};
 use crate::plan::{self, RollbackRequest};
@@ -43,7 +43,8 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         // At 3 am one Enter is enough, whatever a deploy asks.
         confirm: environment.confirm.at_most_a_yes(),
         default: true,
-        passes_freeze: true,
+        freeze: Freeze::Passed,
+        at_work: AtWork::Halts,
         on_unfinished: OnUnfinished::Supersede,
         preview: args.preview,
     };

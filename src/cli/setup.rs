@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Global;
 use super::access::{Access, refused};
 use super::confirm::Question;
-use super::operate::{Look, OnUnfinished, Preview, Work, operate};
+use super::operate::{AtWork, Freeze, Look, OnUnfinished, Preview, Work, operate};
 use crate::failure::{End, Failure};
 use crate::model::{Confirm, Environment, Scope};
 use crate::plan;
@@ -109,7 +109,8 @@ async fn environment(name: &str, preview: Preview, global: &Global) -> Result<()
         plan: &|world| plan::setup(&environment, world),
         confirm: asked(&environment),
         default: true,
-        passes_freeze: false,
+        freeze: Freeze::Stops,
+        at_work: AtWork::Waits,
         on_unfinished: OnUnfinished::Stop,
         preview,
     };

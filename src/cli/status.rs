@@ -1,10 +1,12 @@
 //! `adstage status`: what visitors get, told from the load balancer's weights, and where the records disagree.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::Global;
 use super::access::{Access, refused};
+use super::lock::{freeze_said, in_force};
 use crate::failure::Failure;
 use crate::model::{
     Drift, Environment, EnvironmentName, Fleet, FreezeRecord, LockRecord, LockState, OperationRecord, ReleaseNumber, RuleKey, Scope,
@@ -94,6 +96,9 @@ struct LockStatus {
     since: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// In force beside whoever holds the lock: it stops the next one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    freeze: Option<FreezeRecord>,
 }
 
 impl Status {
@@ -166,6 +171,9 @@ impl Status {
             text += &format!("warm        {}\n", warm.join(" "));
         }
         text += &format!("lock        {}\n", self.lock.text(now));
+        if let Some(freeze) = self.lock.freeze.as_ref().filter(|_| self.lock.state == "held") {
+            text += &format!("freeze      {}\n", freeze_said(freeze, now, &TimeZone::system()));
+        }
         if let Some(operation) = &self.operation {
             let (doing, stage) = (super::history::doing(operation), &operation.stage);
             text += &format!("operation   {doing} by {}, since {}, at {stage}\n", operation.by, ago(&operation.at, now));
@@ -207,28 +215,27 @@ fn fleet_status(environment: &Environment, world: &World, fleet: &Fleet) -> Serv
     ServiceStatus { service: key.service.clone(), release: key.release, healthy: fleet.healthy(), desired: fleet.desired(), weight }
 }
 
-/// A freeze that is over is none. Whether a holder is alive cannot be told from one look, but a free lock with an operation still open
-/// can: its holder let go, or lost it.
+/// A freeze that is over is none. Whether a holder is alive cannot be told from one look (`adstage lock show` takes more), but a free
+/// lock with an operation still open can: its holder let go, or lost it.
 fn lock_status(lock: Option<&LockRecord>, freeze: Option<&FreezeRecord>, now: Timestamp) -> LockStatus {
-    let over =
-        |freeze: &&FreezeRecord| freeze.until.as_ref().and_then(|until| until.parse().ok()).is_some_and(|until: Timestamp| until < now);
-    if let Some(lock) = lock.filter(|lock| lock.state == LockState::Held) {
-        let place = if lock.host.is_empty() { String::new() } else { format!(" on {}", lock.host) };
-        let holder = Some(format!("{}{place}", lock.who));
-        return LockStatus { state: "held", holder, since: Some(lock.since.clone()), reason: Some(lock.doing.clone()) };
-    }
-    if let Some(freeze) = freeze.filter(|freeze| !over(freeze)) {
-        let (holder, since, reason) = (Some(freeze.who.clone()), Some(freeze.made.clone()), Some(freeze.reason.clone()));
-        return LockStatus { state: "frozen", holder, since, reason };
-    }
-    match lock.filter(|lock| lock.open.is_some()) {
-        Some(lock) => LockStatus { state: "lapsed", holder: Some(lock.who.clone()), since: Some(lock.since.clone()), reason: None },
-        None => LockStatus { state: "free", holder: None, since: None, reason: None },
-    }
+    let freeze = freeze.filter(|freeze| in_force(freeze, now)).cloned();
+    let (state, holder, since, reason) = match (lock, &freeze) {
+        (Some(lock), _) if lock.state == LockState::Held => {
+            let place = if lock.host.is_empty() { String::new() } else { format!(" on {}", lock.host) };
+            ("held", Some(format!("{}{place}", lock.who)), Some(lock.since.clone()), Some(lock.doing.clone()))
+        }
+        (_, Some(freeze)) => ("frozen", Some(freeze.who.clone()), Some(freeze.made.clone()), Some(freeze.reason.clone())),
+        (Some(lock), None) if lock.open.is_some() => ("lapsed", Some(lock.who.clone()), Some(lock.since.clone()), None),
+        _ => ("free", None, None, None),
+    };
+    LockStatus { state, holder, since, reason, freeze }
 }
 
 impl LockStatus {
     fn text(&self, now: Timestamp) -> String {
+        if let ("frozen", Some(freeze)) = (self.state, &self.freeze) {
+            return format!("frozen {}", freeze_said(freeze, now, &TimeZone::system()));
+        }
         let by = self.holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default();
         let since = self.since.as_ref().map(|since| format!(", since {}", ago(since, now))).unwrap_or_default();
         let reason = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();

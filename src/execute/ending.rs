@@ -221,8 +221,20 @@ impl Executor<'_> {
             Side::Before => format!("{} was cut short", subject(self.plan)),
             Side::After => format!("{} was cut short after the cutover", subject(self.plan)),
         };
-        let failure = Failure::new(End::Stranded, what).because(why).next(self.command("status")).next(self.command("rollback"));
-        ended(Outcome::Stranded, failure)
+        let failure = Failure::new(End::Stranded, what).because(why);
+        let failure = failure.because("nothing was undone: what was begun stays for whoever holds the lock, or takes it next");
+        ended(Outcome::Stranded, failure.next(self.command("lock show")).next(self.command("status")).next(self.command("rollback")))
+    }
+
+    /// A colleague asked it to stop: nothing is undone, and the operation stays open for whoever comes next.
+    pub(super) async fn handed_over(&self, stage: StageName, who: &str, why: &str) -> Ending {
+        if let Err(lost) = self.record.hand_over(who, why).await {
+            return self.lost(&lost.to_string(), Side::Before);
+        }
+        let failure = Failure::new(End::TimedOut, format!("{} was stopped by {who}, at {stage}: {why}", subject(self.plan)));
+        let failure = failure.because("nothing was undone: whoever comes next goes on, undoes it, or rolls back");
+        let commands = [self.command("resume"), self.command("resume") + " --abort", self.command("rollback")];
+        ended(Outcome::Stranded, commands.into_iter().fold(failure, Failure::next))
     }
 
     /// It was resumed, and there was nothing to resume: nothing of it had begun.

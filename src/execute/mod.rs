@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use crate::aws::Guard;
 use crate::journal::OperationStatus;
 use crate::lock::{Held, Lost};
-use crate::model::{Event, Seconds};
+use crate::model::{Event, OperationKind, Seconds};
 use crate::plan::{Backward, Course, Onward, Plan, Stage, StageName, undoing};
 use crate::steps::{Cx, StepError};
 use board::Board;
@@ -115,6 +115,10 @@ impl Executor<'_> {
             (None, _) => self.deployed(None).await,
             (Some(Halt::Lost(why)), side) => self.lost(&why, side),
             (Some(halt), Side::After) => self.deployed(Some(halt)).await,
+            // Whoever asked has a plan of their own, and undoing takes longer than they want to wait. A bake is nobody else's.
+            (Some(Halt::Asked { stage, by: Interrupt::Colleague(who, why) }), Side::Before) if self.plan.kind != OperationKind::Bake => {
+                self.handed_over(stage, &who, &why).await
+            }
             (Some(halt), Side::Before) => {
                 let begun = &self.plan.stages[..reached.waves];
                 let acts: Vec<Vec<Backward>> = begun.iter().map(|stage| undoing(stage.name, &stage.steps)).collect();

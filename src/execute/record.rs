@@ -182,6 +182,12 @@ impl<'a> Record<'a> {
         self.held.release(Release { events, ended: Some(ended), writes }).await
     }
 
+    /// The lock is given back and the operation is not over.
+    pub async fn hand_over(&self, by: &str, why: &str) -> Result<(), Lost> {
+        let events = vec![Entry::Halted { by: by.to_string(), why: why.to_string() }.item()];
+        self.held.release(Release { events, ..Release::default() }).await
+    }
+
     fn now(&self) -> String {
         self.clock.wall().to_string()
     }

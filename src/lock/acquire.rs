@@ -8,7 +8,7 @@ use super::held::Held;
 use super::lapse::{Watch, lapsed};
 use super::outcome::Blocked;
 use super::resend::Sender;
-use super::row::{Identity, parse_lock};
+use super::row::{Doing, Identity, parse_lock};
 use super::shared::Neighbours;
 use super::taker::Taker;
 use super::way::{Telling, decide};
@@ -38,6 +38,14 @@ pub struct Intent {
     pub secondaries: Vec<Resource>,
     /// How long the holder goes on proving its lease while DynamoDB does not answer ([`super::constants::HOLD`]).
     pub hold: Duration,
+    /// How long it takes about, in seconds, for whoever is blocked.
+    pub eta_s: Option<u64>,
+}
+
+impl Intent {
+    pub(super) fn shown(&self) -> Doing<'_> {
+        Doing { text: &self.doing, eta_s: self.eta_s }
+    }
 }
 
 /// How long to wait for a lock, and whom to tell.

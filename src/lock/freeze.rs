@@ -58,13 +58,24 @@ pub(super) fn standing(item: &Item) -> Result<Option<FreezeRecord>, Malformed> {
     if lifted { Ok(None) } else { parse_freeze(item).map(Some) }
 }
 
-/// Freezes a scope. One whose end has passed is replaced; one that holds is not.
-pub async fn freeze(db: &Dynamodb, clock: &Clock, scope: &Scope, who: &Identity, record: &FreezeRecord) -> Result<Freezing, Error> {
+/// Freezes a scope. A freeze whose end has passed is replaced; one that holds only if it is exactly this one (`instead_of`).
+pub async fn freeze(
+    db: &Dynamodb,
+    clock: &Clock,
+    scope: &Scope,
+    who: &Identity,
+    record: &FreezeRecord,
+    instead_of: Option<&FreezeRecord>,
+) -> Result<Freezing, Error> {
     let (mut sender, now) = (Sender::new(db.clone(), clock.clone(), &scope.table, &who.owner), db.now());
-    let write = Write::put(freeze_item(scope, record)?)
-        .only_if("attribute_not_exists(pk) OR #until < :now")
-        .name("#until", "until")
-        .value(":now", now.as_second().max(0).cast_unsigned());
+    let over = "attribute_not_exists(pk) OR #until < :now";
+    let mut write =
+        Write::put(freeze_item(scope, record)?).name("#until", "until").value(":now", now.as_second().max(0).cast_unsigned()).only_if(over);
+    if let Some(old) = instead_of {
+        let same = format!("{over} OR (who = :who AND made = :made AND reason = :reason)");
+        write = write.only_if(same).value(":who", old.who.as_str()).value(":made", old.made.as_str());
+        write = write.value(":reason", old.reason.as_str());
+    }
     let audit = audit::row(scope, Deed::Freeze, audit::by(who), &record.reason, freeze_item(scope, record)?, now);
     match audit::send(&mut sender, &[write, audit]).await? {
         None => Ok(Freezing::Frozen),

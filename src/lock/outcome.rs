@@ -95,9 +95,10 @@ impl Lost {
 }
 
 fn holder(record: &LockRecord) -> String {
-    match record.state {
-        LockState::Free => format!("somebody freed it (fence {})", record.fence),
-        LockState::Held => format!("{} on {} holds it, {} (fence {})", record.who, record.host, record.doing, record.fence),
+    match (record.state, &record.broken) {
+        (LockState::Free, Some(broken)) => format!("{} took it by force: {}", broken.who, broken.why),
+        (LockState::Free, None) => format!("somebody freed it by hand (fence {})", record.fence),
+        (LockState::Held, _) => format!("{} on {} has it now, {} (fence {})", record.who, record.host, record.doing, record.fence),
     }
 }
 

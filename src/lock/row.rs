@@ -135,8 +135,16 @@ pub(super) fn broken_value(broken: &Broken) -> Value {
     Value::Map(map)
 }
 
+/// What the blocked are shown of an operation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doing<'a> {
+    pub text: &'a str,
+    /// How long it takes about, in seconds.
+    pub eta_s: Option<u64>,
+}
+
 /// The row as a new holder of this operation writes it.
-pub(super) fn held_by(who: &Identity, operation: &OperationId, doing: &str, fence: u64, since: String) -> LockRecord {
+pub(super) fn held_by(who: &Identity, operation: &OperationId, doing: Doing<'_>, fence: u64, since: String) -> LockRecord {
     LockRecord {
         state: LockState::Held,
         fence,
@@ -148,8 +156,9 @@ pub(super) fn held_by(who: &Identity, operation: &OperationId, doing: &str, fenc
         host: who.host.clone(),
         via: who.via.clone(),
         arn: who.arn.clone(),
-        doing: doing.to_string(),
+        doing: doing.text.to_string(),
         since,
+        eta_s: doing.eta_s,
         cli: who.cli.clone(),
         ..LockRecord::default()
     }

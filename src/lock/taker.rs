@@ -67,7 +67,7 @@ impl Taker {
         let fence = seen.map_or(0, |lock| lock.fence);
         let (operation, stamp) = (self.intent.operation.clone(), Stamp(self.sender.db.now()));
         let lease = self.lease(fence + 1, &operation, 0, shared);
-        let mut writes = vec![transactions::take_free(&lease, &self.intent.doing, heir(seen, sight).as_ref(), stamp)];
+        let mut writes = vec![transactions::take_free(&lease, self.intent.shown(), heir(seen, sight).as_ref(), stamp)];
         writes.extend(self.checks(transactions::check_head(&self.scope, fence)));
         writes.extend(sight.take(&lease, stamp));
         writes.extend(transactions::begin_operation(&lease, &operation, &self.intent.record, &self.intent.began, stamp));
@@ -96,7 +96,7 @@ impl Taker {
         let (lease, head) = (self.lease(seen.fence + 1, open, seq + 1, shared), self.head(seen.fence, take_over.kind).await?);
         let stamp = Stamp(self.sender.db.now());
         let mut writes = vec![
-            transactions::take_unfinished(&lease, &self.intent.doing, heir(Some(seen), sight).as_ref().unwrap_or(seen), stamp),
+            transactions::take_unfinished(&lease, self.intent.shown(), heir(Some(seen), sight).as_ref().unwrap_or(seen), stamp),
             transactions::take_operation(&lease, operation_fence),
         ];
         writes.extend(transactions::events(&lease, open, lease.seq, &[self.taken_over(seen, quiet)], stamp));

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::constants::EVENTS_KEPT;
-use super::row::{Identity, broken_value, held_by, key, lock_item};
+use super::row::{Doing, Identity, broken_value, held_by, key, lock_item};
 use crate::aws::dynamodb::{Item, Value, Write};
 use crate::model::{Broken, FORMAT, LockRecord, LockState, OperationId, Resource, Scope, sk};
 
@@ -112,13 +112,13 @@ pub(super) fn check_head_later(scope: &Scope, fence: u64, check_after: [u64; 2])
 }
 
 /// The row as this lease begins. That it was broken stays in it until it is given back in order.
-fn taken(lease: &Lease, doing: &str, seen: Option<&LockRecord>, stamp: Stamp) -> LockRecord {
+fn taken(lease: &Lease, doing: Doing<'_>, seen: Option<&LockRecord>, stamp: Stamp) -> LockRecord {
     let record = held_by(&lease.who, &lease.operation, doing, lease.fence, stamp.text());
     LockRecord { shared: lease.shared.clone(), broken: seen.and_then(|seen| seen.broken.clone()), ..record }
 }
 
 /// Takes a lock that nobody holds and that names no unfinished operation.
-pub(super) fn take_free(lease: &Lease, doing: &str, seen: Option<&LockRecord>, stamp: Stamp) -> Write {
+pub(super) fn take_free(lease: &Lease, doing: Doing<'_>, seen: Option<&LockRecord>, stamp: Stamp) -> Write {
     let seen_fence = seen.map_or(0, |seen| seen.fence);
     Write::put(lock_item(&lease.scope, &taken(lease, doing, seen, stamp)))
         .only_if("attribute_not_exists(pk) OR (#st = :free AND fence = :f AND attribute_not_exists(#open))")
@@ -130,7 +130,7 @@ pub(super) fn take_free(lease: &Lease, doing: &str, seen: Option<&LockRecord>, s
 
 /// Takes a lock that names an unfinished operation: a lapsed lease only while nobody beats, a free one only while it names the same.
 /// `open` stays.
-pub(super) fn take_unfinished(lease: &Lease, doing: &str, seen: &LockRecord, stamp: Stamp) -> Write {
+pub(super) fn take_unfinished(lease: &Lease, doing: Doing<'_>, seen: &LockRecord, stamp: Stamp) -> Write {
     let write = Write::put(lock_item(&lease.scope, &taken(lease, doing, Some(seen), stamp))).name("#st", "st").value(":f", seen.fence);
     match seen.state {
         LockState::Held => write.only_if("#st = :held AND fence = :f AND beat = :b").value(":held", "held").value(":b", seen.beat),
@@ -252,6 +252,8 @@ mod tests {
     use super::*;
     use crate::aws::dynamodb::Deed;
 
+    const DEPLOYING: Doing<'_> = Doing { text: "deploying", eta_s: None };
+
     fn lease() -> Lease {
         let who = Identity {
             owner: "01ME".into(),
@@ -291,8 +293,8 @@ mod tests {
         let free = Shared { resource: thing.clone(), fence: 3, holder: None };
         let broken = Broken { who: "joe".into(), why: "hangs".into(), at: String::new(), answered: false };
         let writes = [
-            take_free(&lease(), "deploying", Some(&seen), stamp()),
-            take_unfinished(&lease(), "deploying", &seen, stamp()),
+            take_free(&lease(), DEPLOYING, Some(&seen), stamp()),
+            take_unfinished(&lease(), DEPLOYING, &seen, stamp()),
             take_operation(&lease(), 6),
             beat(&lease()),
             beat_at_stage(&lease(), "await"),
@@ -359,7 +361,7 @@ mod tests {
         let operation = begin_operation(&lease(), &lease().operation, &Item::new(), &Item::new(), stamp());
         let Deed::Put(item) = &operation[0].deed else { panic!("a put") };
         assert!(!item.contains_key("expires"));
-        let Deed::Put(item) = take_free(&lease(), "", None, stamp()).deed else { panic!("a put") };
+        let Deed::Put(item) = take_free(&lease(), DEPLOYING, None, stamp()).deed else { panic!("a put") };
         assert!(!item.contains_key("expires"));
     }
 

@@ -55,6 +55,7 @@ const DOORS: &[(&str, &str)] = &[
     ("tests/it/python.rs", "CI says so in an environment variable"),
     ("tests/it/processes.rs", "real time: real processes; how many moments are played is said in environment variables, and shown"),
     ("tests/it/protocol.rs", "a search says how far it went"),
+    ("tests/it/lock.rs", "real time: stories run on real processes"),
     ("tests/it/sandbox.rs", "virtual time"),
     ("tests/it/typed.rs", "the real binary in an environment made for it"),
     ("tests/it/workshop.rs", "real time: stories run on real processes"),

@@ -107,6 +107,7 @@ pub fn intent(id: &str) -> Intent {
         passes_freeze: false,
         secondaries: Vec::new(),
         hold: lock::constants::HOLD,
+        eta_s: None,
     }
 }
 

@@ -150,7 +150,7 @@ async fn m31_a_freeze_during_a_deploy_lets_it_finish_and_stops_the_next() {
     let record = FreezeRecord { who: "maya".into(), reason: "year-end close".into(), made: "now".into(), until: until.clone() };
     let freezing = async {
         reached(&yard, &joe, "await").await;
-        lock::freeze(&maya.aws.dynamodb, &maya.clock, &scope(&yard), &maya.who, &record).await.unwrap()
+        lock::freeze(&maya.aws.dynamodb, &maya.clock, &scope(&yard), &maya.who, &record, None).await.unwrap()
     };
     let (went, frozen) = tokio::join!(joe.deploy(), freezing);
     went.well();

@@ -268,7 +268,7 @@ async fn m31_a_freeze_is_one_persons_until_it_is_lifted_and_both_are_written_dow
     let (ada, grace) = (account.process("ada").await, account.process("grace").await);
     let freeze = |who: &str, until: Option<String>| FreezeRecord { who: who.into(), reason: "fair".into(), made: "now".into(), until };
     let put = async |process: &Process, record: &FreezeRecord| {
-        lock::freeze(&process.db, &process.clock, &scope(), &process.who, record).await.unwrap()
+        lock::freeze(&process.db, &process.clock, &scope(), &process.who, record, None).await.unwrap()
     };
     let held = ada.acquire(intent("01ADA")).await.unwrap();
     account.lose_reply("TransactWriteItems", 1);

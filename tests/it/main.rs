@@ -11,6 +11,7 @@ mod conformance;
 mod daily;
 mod deploy;
 mod engines;
+mod halted;
 mod help;
 mod history;
 mod iam;

@@ -351,6 +351,7 @@ impl Operator {
             passes_freeze: false,
             secondaries: self.secondaries(scope),
             hold: lock::constants::HOLD,
+            eta_s: None,
         };
         lock::acquire_seen(&self.aws.dynamodb, &self.clock, scope.clone(), self.who.clone(), intent, PATIENCE, watch).await
     }

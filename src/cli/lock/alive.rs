@@ -8,9 +8,6 @@ use crate::clock::Clock;
 use crate::lock::{self, View, Watch, constants};
 use crate::model::{LockRecord, LockState, Scope};
 
-/// A living holder renews the lock within this: a heartbeat at its slowest, and one look.
-pub const LISTEN: Duration = Duration::from_secs(12);
-
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What was seen.
@@ -24,7 +21,7 @@ pub struct Sign {
     pub quiet: Duration,
 }
 
-/// Watches until the holder gives a sign, at most for [`LISTEN`]. `tell` hears once whom we watch.
+/// Watches until the holder gives a sign, at most for [`constants::LISTEN`]. `tell` hears once whom we watch.
 pub async fn listen(db: &Dynamodb, clock: &Clock, scope: &Scope, tell: &(dyn Fn(&LockRecord) + Sync)) -> Result<Sign, Error> {
     let (started, mut watch, mut first) = (clock.moment(), Watch::new(clock), None);
     loop {
@@ -40,7 +37,7 @@ pub async fn listen(db: &Dynamodb, clock: &Clock, scope: &Scope, tell: &(dyn Fn(
                 tell(lock);
             }
             Some(seen) if seen != now => return Ok(Sign { view, alive: Some(true), quiet }),
-            Some(_) if clock.passed(started) >= LISTEN => return Ok(Sign { view, alive: Some(false), quiet }),
+            Some(_) if clock.passed(started) >= constants::LISTEN => return Ok(Sign { view, alive: Some(false), quiet }),
             Some(_) => {}
         }
         clock.sleep(LOOK).await;

@@ -14,7 +14,8 @@ use crate::cli::blocked::to_go;
 use crate::cli::history;
 use crate::failure::Failure;
 use crate::journal;
-use crate::model::{FreezeRecord, LockRecord, LockState, OperationId, OperationRecord, Seconds};
+use crate::lock::constants;
+use crate::model::{Broken, FreezeRecord, LockRecord, LockState, OperationId, OperationRecord, Seconds};
 use crate::report::{ago, bold, dim};
 
 /// Show who holds the lock, from where, doing what, and whether they are alive
@@ -22,7 +23,7 @@ use crate::report::{ago, bold, dim};
 ///   adstage lock show production
 ///   adstage lock show production --output json
 ///
-/// While somebody holds it, this watches for their next renewal, 12 seconds at most, and says what it saw.
+/// While somebody holds it, this watches for their next renewal, 14 seconds at most, and says what it saw.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -34,7 +35,8 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     let place = Place::reach(&args.environment, global).await?;
     let db = &place.access.aws.dynamodb;
     let unreadable = |error| refused(error, &place.access.environment);
-    let tell = |lock: &LockRecord| global.report.say(format!("watching for a sign of {}, 12 s at most", lock.who));
+    let tell =
+        |lock: &LockRecord| global.report.say(format!("watching for a sign of {}, {} s at most", lock.who, constants::LISTEN.as_secs()));
     let sign = listen(db, &global.clock, &place.scope, &tell).await.map_err(unreadable)?;
     let open = sign.view.lock.as_ref().and_then(|lock| lock.open.clone());
     let unfinished = match open {
@@ -68,6 +70,8 @@ struct Shown {
     open: Option<OperationId>,
     unfinished: Option<OperationRecord>,
     asked_to_stop: Option<Asked>,
+    /// It was taken from its holder by force, and nobody has given it back in order since.
+    broken: Option<Broken>,
     freeze: Option<FreezeRecord>,
 }
 
@@ -105,6 +109,7 @@ impl Shown {
             open,
             unfinished,
             asked_to_stop: held.and_then(|lock| lock.halt.clone()).map(|(by, why)| Asked { by, why }),
+            broken: lock.and_then(|lock| lock.broken.clone()),
             freeze,
         }
     }
@@ -117,7 +122,9 @@ impl Shown {
             (Some(false), _, Some(operation)) => {
                 vec![command("adstage rollback ENV"), command(&format!("adstage lock break ENV {operation} --reason \"…\""))]
             }
-            (None, Some(_), _) => vec![command("adstage rollback ENV"), command("adstage status ENV")],
+            (None, Some(_), _) => {
+                vec![command("adstage resume ENV"), command("adstage resume ENV --abort"), command("adstage rollback ENV")]
+            }
             _ => Vec::new(),
         };
         if self.freeze.is_some() {
@@ -146,6 +153,7 @@ impl Shown {
             let (by, doing, stage) = (&operation.by, history::doing(operation), &operation.stage);
             line("unfinished", format!("{by}'s {doing}, begun {}, last seen at: {stage} ({})", ago(&operation.at), operation.id));
         }
+        self.broken.iter().for_each(|broken| line("broken", format!("by {} {}: {}", broken.who, ago(&broken.at), broken.why)));
         self.freeze.iter().for_each(|freeze| line("freeze", frozen::said(freeze, now, zone)));
         for (index, command) in next.iter().enumerate() {
             text += &format!("{}  {command}\n", dim(if index == 0 { "next:" } else { "     " }));

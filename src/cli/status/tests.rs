@@ -134,6 +134,9 @@ fn the_lock_is_free_held_frozen_or_lapsed() {
     assert_eq!(said(None, None), "free");
     assert_eq!(said(Some(lock(LockState::Held, Some("1"))), None), "held by joe on mill, since 4m ago: deploying r43");
     assert_eq!(said(Some(lock(LockState::Free, Some("1"))), None), "lapsed by joe, since 4m ago");
-    assert_eq!(said(Some(lock(LockState::Free, None)), Some(freeze(None))), "frozen by maya, since 1h ago: year-end close");
+    assert_eq!(said(Some(lock(LockState::Free, None)), Some(freeze(None))), "frozen by maya until somebody lifts it: \"year-end close\"");
+    // Both, while the last one to begin is still at work.
+    let both = lock_status(Some(&lock(LockState::Held, Some("1"))), Some(&freeze(None)), now);
+    assert!(both.state == "held" && both.freeze.is_some());
     assert_eq!(said(None, Some(freeze(Some("2026-11-22T11:59:00Z")))), "free");
 }

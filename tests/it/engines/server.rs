@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use adstage::sandbox::{Options, Sandbox};
@@ -15,6 +15,9 @@ pub const MINISTACK: [&str; 3] = ["ministack==1.5.33", "cbor2==6.3.0", "hypercor
 
 /// A server starts in a second or two; this machine may be busy.
 const START: Duration = Duration::from_secs(60);
+
+/// A server ends at once.
+const END: Duration = Duration::from_secs(5);
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,14 +35,23 @@ pub enum Engine {
 pub struct Server {
     /// Where.
     pub endpoint: String,
-    process: Option<Child>,
+    process: Option<Running>,
     serving: Option<tokio::task::JoinHandle<()>>,
+}
+
+/// A process, and the lines it says; the channel closes when it ends.
+#[derive(Debug)]
+struct Running {
+    process: Child,
+    said: Mutex<mpsc::Receiver<std::io::Result<String>>>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
-            // It may have ended by itself.
+        if let Some(Running { mut process, said }) = self.process.take() {
+            // Its standard input ends, so it ends what it started and then itself; killed at once, it would leave that behind.
+            drop(process.stdin.take());
+            while said.lock().is_ok_and(|said| said.recv_timeout(END).is_ok()) {}
             let _ = process.kill();
             let _ = process.wait();
         }
@@ -101,17 +113,15 @@ fn launch(python: &Path, arguments: &[&str]) -> Result<Server, String> {
     command.env("HOME", &home).env("TMPDIR", &home).env("DOCKER_HOST", "unix:///nonexistent").current_dir(&home);
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
     let output = process.stdout.take().ok_or("no output")?;
+    let (tell, said) = mpsc::channel();
+    // Reads on to the end, so that the server never waits for a reader.
+    std::thread::spawn(move || BufReader::new(output).lines().for_each(|line| drop(tell.send(line))));
+    let mut server = Server { endpoint: String::new(), process: None, serving: None };
+    let first = said.recv_timeout(START);
     // From here on, an early return ends it.
-    let mut server = Server { endpoint: String::new(), process: Some(process), serving: None };
-    let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut lines = BufReader::new(output).lines();
-        let _first = tell.send(lines.next());
-        // Read on, so that it never waits for a reader.
-        lines.for_each(drop);
-    });
-    match told.recv_timeout(START) {
-        Ok(Some(Ok(port))) => server.endpoint = format!("http://127.0.0.1:{}", port.trim()),
+    server.process = Some(Running { process, said: Mutex::new(said) });
+    match first {
+        Ok(Ok(port)) => server.endpoint = format!("http://127.0.0.1:{}", port.trim()),
         other => return Err(format!("{arguments:?} did not start: {other:?}")),
     }
     Ok(server)

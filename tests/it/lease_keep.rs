@@ -364,7 +364,7 @@ async fn m41_a_lock_that_somebody_frees_by_hand_is_lost_with_the_next_beat() {
     let edit = Write::set(Key::new(scope().pk, sk::LOCK), [("st".to_string(), Value::from("free"))].into());
     grace.db.write(&scope().table, &edit).await.unwrap();
     let edited = grace.clock.moment();
-    held.halted_or_lost().await;
+    tokio::time::timeout(seconds(60), held.halted_or_lost()).await.expect("it is told");
     assert!(grace.clock.passed(edited) <= seconds(14));
     assert!(matches!(held.lost(), Some(Lost::TakenOver(lock)) if lock.state == LockState::Free));
     assert!(held.guard()().unwrap_err().contains("somebody freed it"));

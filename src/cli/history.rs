@@ -75,6 +75,7 @@ fn ending(outcome: Outcome) -> &'static str {
         Outcome::Locked => "locked",
         Outcome::RolledBack => "undone",
         Outcome::Stranded => "stranded",
+        Outcome::Halted => "halted",
     }
 }
 

@@ -212,7 +212,8 @@ impl Executor<'_> {
         if let Err(lost) = self.record.end(Outcome::Stranded, Some(&halt.reason()), &[]).await {
             failure.because.push(lost.to_string());
         }
-        ended(Outcome::Stranded, failure.next(self.command("rollback")).next(self.command("status")))
+        let again = format!("{} --abort", self.command("resume"));
+        ended(Outcome::Stranded, failure.next(again).next(self.command("rollback")).next(self.command("status")))
     }
 
     /// The lock is gone, so nothing may be changed any more, not even back.
@@ -228,13 +229,16 @@ impl Executor<'_> {
 
     /// A colleague asked it to stop: nothing is undone, and the operation stays open for whoever comes next.
     pub(super) async fn handed_over(&self, stage: StageName, who: &str, why: &str) -> Ending {
+        if !self.record.touched_anything() {
+            return self.refused(&format!("{who} asked it to stop: {why}")).await;
+        }
         if let Err(lost) = self.record.hand_over(who, why).await {
             return self.lost(&lost.to_string(), Side::Before);
         }
         let failure = Failure::new(End::TimedOut, format!("{} was stopped by {who}, at {stage}: {why}", subject(self.plan)));
         let failure = failure.because("nothing was undone: whoever comes next goes on, undoes it, or rolls back");
         let commands = [self.command("resume"), self.command("resume") + " --abort", self.command("rollback")];
-        ended(Outcome::Stranded, commands.into_iter().fold(failure, Failure::next))
+        ended(Outcome::Halted, commands.into_iter().fold(failure, Failure::next))
     }
 
     /// It was resumed, and there was nothing to resume: nothing of it had begun.

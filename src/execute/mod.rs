@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use crate::aws::Guard;
 use crate::journal::OperationStatus;
 use crate::lock::{Held, Lost};
-use crate::model::{Event, OperationKind, Seconds};
+use crate::model::{Event, Mark, OperationKind, Seconds};
 use crate::plan::{Backward, Course, Onward, Plan, Stage, StageName, undoing};
 use crate::steps::{Cx, StepError};
 use board::Board;
@@ -110,6 +110,7 @@ fn is_done((_, acts): &Due<'_>) -> bool {
 
 impl Executor<'_> {
     async fn forward(&self, course: &[Vec<Onward>], mut stop: Stop<'_>) -> Ending {
+        self.quiet().await;
         let reached = self.stages(course, &mut stop).await;
         match (reached.halt, reached.side) {
             (None, _) => self.deployed(None).await,
@@ -124,6 +125,17 @@ impl Executor<'_> {
                 let acts: Vec<Vec<Backward>> = begun.iter().map(|stage| undoing(stage.name, &stage.steps)).collect();
                 self.back(&acts, halt).await
             }
+        }
+    }
+
+    /// Whoever the lock was taken from by force may not know it yet: until what it has sent has landed, nothing is changed.
+    async fn quiet(&self) {
+        let wait = self.held.must_wait();
+        if !wait.is_zero() {
+            let span = Seconds(wait.as_secs() + 1);
+            let text = format!("the lock was broken, and its holder may not know it yet: nothing is changed for {span}");
+            (self.emit)(Event::Said { mark: Mark::Note, text });
+            self.cx.clock.sleep(span.duration()).await;
         }
     }
 

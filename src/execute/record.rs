@@ -51,6 +51,11 @@ impl<'a> Record<'a> {
         &self.scope
     }
 
+    /// A step was begun, by this process or by one before it.
+    pub fn touched_anything(&self) -> bool {
+        self.status().touched_anything()
+    }
+
     fn status(&self) -> MutexGuard<'_, OperationStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }

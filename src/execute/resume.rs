@@ -78,13 +78,13 @@ pub async fn remains(
 pub async fn resume(ask: Ask, cx: Cx, held: &Held, emit: &Emit, interrupt: watch::Receiver<Option<Interrupt>>) -> Ending {
     let began = cx.clock.moment();
     let ending = match remains(&cx.aws, &cx.environment, &cx.operation, ask, &cx.clock).await {
-        Ok(remains) => go_on(remains, cx.clone(), held, emit, interrupt).await,
+        Ok(remains) => go_on(remains, ask, cx.clone(), held, emit, interrupt).await,
         Err(why) => leave(&cx.environment, why, held).await,
     };
     Ending { took: Seconds::from(cx.clock.since(began)), ..ending }
 }
 
-async fn go_on(remains: Remains, cx: Cx, held: &Held, emit: &Emit, interrupt: watch::Receiver<Option<Interrupt>>) -> Ending {
+async fn go_on(remains: Remains, ask: Ask, cx: Cx, held: &Held, emit: &Emit, interrupt: watch::Receiver<Option<Interrupt>>) -> Ending {
     let Begun { operation, plan, status, .. } = remains.begun;
     // In the tags of what it makes stays who began it: a call that is repeated must be the same call.
     let by = cx.owner.clone();
@@ -95,7 +95,7 @@ async fn go_on(remains: Remains, cx: Cx, held: &Held, emit: &Emit, interrupt: wa
     match remains.course {
         None => executor.never_begun().await,
         Some(Course::Forward(course)) => executor.forward(&course, Stop::new(interrupt, held)).await,
-        Some(Course::Back(course)) if going_back => executor.back(&course, Halt::GoingBack).await,
+        Some(Course::Back(course)) if going_back && ask == Ask::GoOn => executor.back(&course, Halt::GoingBack).await,
         Some(Course::Back(course)) => executor.back(&course, Halt::Aborted { by }).await,
     }
 }

@@ -31,6 +31,7 @@ impl Executor<'_> {
             Halt::GoingBack => Ok(()),
             _ => self.record.goes_back(&reason).await,
         };
+        self.quiet().await;
         let undone = match turned {
             Ok(()) => self.undo_stages(acts).await,
             Err(lost) => Err(Undone::Lost(lost.to_string())),

@@ -12,6 +12,7 @@ use super::{Side, record};
 use crate::aws::ErrorKind;
 use crate::clock::Moment;
 use crate::journal::Deed;
+use crate::lock::constants::CALL;
 use crate::lock::{Held, Lost};
 use crate::plan::{Onward, Stage, Step};
 use crate::steps::{self, Cx, StepError};
@@ -37,6 +38,10 @@ pub(super) enum WaveEnd {
 
 /// Between two attempts of somebody whose credentials have expired.
 const LOGIN: Duration = Duration::from_secs(5);
+
+/// How long steps that change something may go on once a colleague wants the lock. Some wait for minutes (a fleet that drains); whoever
+/// comes next goes on with them.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A step under way.
 struct Running<'a> {
@@ -80,12 +85,22 @@ impl<'a> Wave<'a> {
         let mut tasks = JoinSet::new();
         let mut running: Vec<_> = due.into_iter().map(|step| self.start(step, None, &mut tasks)).collect();
         let (mut tally, mut asked) = (Tally::default(), stop.asked().is_some());
+        let (mut halted_at, mut cut) = (None, false);
         loop {
+            if self.hands_over(stop) && !cut {
+                halted_at.get_or_insert_with(|| self.cx.clock.moment());
+            }
+            let left = halted_at.map_or(PATIENCE, |since| PATIENCE.saturating_sub(self.cx.clock.since(since)));
             let joined = tokio::select! {
                 joined = tasks.join_next_with_id() => joined,
                 () = stop.wait(), if !asked => {
                     asked = true;
                     halt(&running);
+                    continue;
+                }
+                () = self.cx.clock.sleep(left), if halted_at.is_some() && !cut => {
+                    cut = true;
+                    running.iter().for_each(|running| running.abort.abort());
                     continue;
                 }
             };
@@ -100,14 +115,24 @@ impl<'a> Wave<'a> {
                 halt(&running);
             }
         }
+        if cut {
+            // A call that was cut off may still arrive: whoever comes next must not meet it.
+            self.cx.clock.sleep(CALL).await;
+        }
         self.board.clear();
         let lost = tally.lost.map(|lost| lost.to_string()).or_else(|| self.held.lost().map(|lost| lost.to_string()));
         match (lost, tally.failed, stop.asked()) {
             (Some(why), ..) => WaveEnd::Lost(why),
+            (None, Some(_), Some(by)) if self.hands_over(stop) => WaveEnd::Asked(by),
             (None, Some((step, error)), _) => WaveEnd::Failed(step, error),
             (None, None, Some(by)) => WaveEnd::Asked(by),
             (None, None, None) => WaveEnd::Done,
         }
+    }
+
+    /// A colleague wants to go on from here, and it can be had: nothing is undone first.
+    fn hands_over(&self, stop: &Stop<'_>) -> bool {
+        self.side == Side::Before && matches!(stop.asked(), Some(Interrupt::Colleague(..)))
     }
 
     /// Those that settle have nothing to do with each other; before that, one failure is enough.

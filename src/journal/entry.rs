@@ -278,11 +278,12 @@ pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
         Outcome::Locked => "locked",
         Outcome::RolledBack => "rolled-back",
         Outcome::Stranded => "stranded",
+        Outcome::Halted => "halted",
     }
 }
 
 pub(super) fn parse_outcome(row: &Reader<'_>, word: &str) -> Result<Outcome, Malformed> {
-    let all = [Outcome::Deployed, Outcome::Refused, Outcome::Locked, Outcome::RolledBack, Outcome::Stranded];
+    let all = [Outcome::Deployed, Outcome::Refused, Outcome::Locked, Outcome::RolledBack, Outcome::Stranded, Outcome::Halted];
     let found = all.into_iter().find(|outcome| outcome_word(*outcome) == word);
     found.ok_or_else(|| row.malformed(format_args!("ended {word:?}, which this adstage does not know")))
 }

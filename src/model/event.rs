@@ -18,6 +18,8 @@ pub enum Outcome {
     RolledBack,
     /// A person is needed.
     Stranded,
+    /// Stopped where a colleague asked it to; the operation is still open, and goes on in other hands.
+    Halted,
 }
 
 /// How a line of progress is meant.

@@ -8,8 +8,11 @@ use crate::failure::End;
 use crate::model::{Event, Mark};
 use crate::report::Report;
 
+/// What was asked so far.
+pub type Interrupts = watch::Receiver<Option<Interrupt>>;
+
 /// From now on signals go here instead of ending the process. If that cannot be had they end it, as before.
-pub fn listen(report: &Report) -> watch::Receiver<Option<Interrupt>> {
+pub fn listen(report: &Report) -> Interrupts {
     let (tell, told) = watch::channel(None);
     if let (Ok(keyboard), Ok(terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
         tokio::spawn(hear(keyboard, terminate, tell, report.clone()));

@@ -10,6 +10,7 @@ use super::Global;
 use super::access::{Access, refused};
 use super::confirm::Question;
 use super::desk::Desk;
+use super::interrupt::Interrupts;
 use super::lock::in_force;
 use super::{interrupt, resume};
 use crate::aws::Error;
@@ -158,20 +159,10 @@ pub async fn operate(work: &Work<'_>, access: &Access, global: &Global) -> Resul
     if agreed.is_none() {
         operator.confirmed(&plan).map_err(|failure| desk.ended(Outcome::Refused, Some(&plan), &before, failure))?;
     }
+    // From here on a signal must not end the process: it would keep the lock until its lease lapses.
+    let interrupts = interrupt::listen(&global.report);
     let (held, operation) = operator.lock(&plan, watch, &world, &before).await?;
-    match operator.plan_again(&operation).await {
-        Ok(again) if again == plan => operator.run(plan, &held, operation).await,
-        Ok(again) if again.stages.is_empty() => {
-            operator.give_back(&held, "somebody else did it meanwhile").await;
-            desk.result(Outcome::Deployed, Some(&again), &before, End::Done);
-            Ok(Done { plan: again, serving: before })
-        }
-        other => {
-            let failure = other.map_or_else(|failure| failure, |again| operator.difference(&plan, &again));
-            operator.give_back(&held, &failure.what).await;
-            Err(desk.ended(Outcome::Refused, Some(&plan), &before, failure))
-        }
-    }
+    operator.locked(plan, &held, operation, &before, interrupts).await
 }
 
 struct Operator<'o> {
@@ -285,8 +276,33 @@ impl Operator<'_> {
         }
     }
 
-    async fn run(&self, plan: Plan, held: &Held, operation: OperationId) -> Result<Done, Failure> {
-        let interrupts = interrupt::listen(&self.global.report);
+    /// Looks and plans once more, and runs the plan if it is still the one that was shown.
+    async fn locked(
+        &self,
+        plan: Plan,
+        held: &Held,
+        operation: OperationId,
+        before: &Serving,
+        interrupts: Interrupts,
+    ) -> Result<Done, Failure> {
+        let again = self.plan_again(&operation).await;
+        let asked = interrupts.borrow().clone();
+        let failure = match (asked, again) {
+            (Some(by), _) => Failure::new(by.end(), format!("{by} before anything was begun")),
+            (None, Ok(again)) if again == plan => return self.run(plan, held, operation, interrupts).await,
+            (None, Ok(again)) if again.stages.is_empty() => {
+                self.give_back(held, "somebody else did it meanwhile").await;
+                self.desk.result(Outcome::Deployed, Some(&again), before, End::Done);
+                return Ok(Done { plan: again, serving: before.clone() });
+            }
+            (None, Ok(again)) => self.difference(&plan, &again),
+            (None, Err(failure)) => failure,
+        };
+        self.give_back(held, &failure.what).await;
+        Err(self.desk.ended(Outcome::Refused, Some(&plan), before, failure))
+    }
+
+    async fn run(&self, plan: Plan, held: &Held, operation: OperationId, interrupts: Interrupts) -> Result<Done, Failure> {
         let ending = execute::run(&plan, self.desk.cx(operation), held, &self.global.report.emitter(), interrupts).await;
         let now = self.desk.now_serving().await;
         match ending.failure {

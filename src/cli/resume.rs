@@ -149,13 +149,14 @@ impl Resuming<'_> {
             hold: global.hold(),
             eta_s: None,
         };
+        // From here on a signal must not end the process: it would keep the lock until its lease lapses.
+        let interrupts = interrupt::listen(&global.report);
         let held = desk.lock(who, intent, plan, watch, before, std::time::Duration::ZERO).await?;
         if let Some(other) = held.unfinished() {
             self.give_back(&held).await;
             let failure = Failure::new(End::Refused, format!("{operation} is settled, and {other} is unfinished now")).next(desk.command);
             return Err(desk.ended(Outcome::Refused, Some(plan), before, failure));
         }
-        let interrupts = interrupt::listen(&global.report);
         let ending = execute::resume(self.ask, desk.cx(operation), &held, &global.report.emitter(), interrupts).await;
         let now = desk.now_serving().await;
         let Ending { outcome, failure, .. } = ending;

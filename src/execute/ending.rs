@@ -68,7 +68,8 @@ impl fmt::Display for Interrupt {
 }
 
 impl Interrupt {
-    fn end(&self) -> End {
+    /// The exit code of an operation that stopped because of it.
+    pub fn end(&self) -> End {
         match self {
             Self::Keyboard => End::Interrupted,
             Self::Signal => End::Terminated,

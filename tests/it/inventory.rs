@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_elasticloadbalancingv2::types::{Action, ForwardActionConfig, TargetGroupTuple};
 
 /// A connection to a loopback sandbox that shares no code with adstage's own.
@@ -105,6 +106,13 @@ impl Account {
         states.map(|state| state.as_str().to_string()).collect()
     }
 
+    /// Every row of a table.
+    pub async fn rows(&self, table: &str) -> BTreeSet<String> {
+        let db = aws_sdk_dynamodb::Client::new(&self.sdk);
+        let pages: Result<Vec<_>, _> = db.scan().table_name(table).consistent_read(true).into_paginator().items().send().collect().await;
+        pages.unwrap().into_iter().map(|row| shown(&AttributeValue::M(row))).collect()
+    }
+
     /// Somebody at the console: the rule of this priority now has these weights, by target group name.
     pub async fn set_weights_by_hand(&self, priority: &str, weights: &[(&str, i32)]) {
         let groups = self.target_groups().await;
@@ -116,5 +124,17 @@ impl Account {
         let (_, rule) = rules.iter().find(|(found, _)| found == priority).unwrap();
         let elb = aws_sdk_elasticloadbalancingv2::Client::new(&self.sdk);
         elb.modify_rule().rule_arn(rule).actions(action).send().await.unwrap();
+    }
+}
+
+/// The same text for the same value, whatever order its attributes came in.
+fn shown(value: &AttributeValue) -> String {
+    match value {
+        AttributeValue::M(map) => {
+            let sorted: std::collections::BTreeMap<_, _> = map.iter().map(|(name, value)| (name, shown(value))).collect();
+            format!("{sorted:?}")
+        }
+        AttributeValue::L(list) => format!("{:?}", list.iter().map(shown).collect::<Vec<_>>()),
+        other => format!("{other:?}"),
     }
 }

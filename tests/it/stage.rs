@@ -150,7 +150,7 @@ fn a_release_that_never_becomes_healthy_changes_nothing(shop: &Workshop) {
 /// The winner's release starts only when the gate opens, and the gate opens when the other nineteen have their answer: however slow the
 /// machine is, all twenty meet one running deploy.
 #[test]
-fn of_twenty_simultaneous_deploys_one_proceeds_and_nineteen_name_it() {
+fn m01_of_twenty_simultaneous_deploys_one_proceeds_and_nineteen_name_it() {
     let gate = tempfile::NamedTempFile::new().unwrap().into_temp_path();
     let run = format!("until [ -e '{}' ]; do sleep 0.1; done; {}", gate.display(), server());
     let shop = company(&config(&run, 1, "5m"), "hello");

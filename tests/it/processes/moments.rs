@@ -20,12 +20,16 @@ pub enum How {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     Rollback,
+    Resume,
+    Abort,
 }
 
 impl Next {
     pub fn typed(self) -> &'static [&'static str] {
         match self {
-            Self::Rollback => &["rollback", "production", "--yes", "--lock-timeout", "5m"],
+            Self::Rollback => &["rollback", "production", "--yes"],
+            Self::Resume => &["resume", "production", "--confirm", "production", "--lock-timeout", "5m"],
+            Self::Abort => &["resume", "production", "--abort", "--confirm", "production", "--lock-timeout", "5m"],
         }
     }
 }
@@ -56,7 +60,7 @@ pub fn moment(number: u64, seed: u64) -> Moment {
     };
     let turn = number / 6 + if number % 6 < 3 { 0 } else { 4 };
     let stage = (turn + seed) as usize % STAGES.len();
-    let next = Next::Rollback;
+    let next = [Next::Rollback, Next::Resume, Next::Abort][((number / 6 + number % 6 / 3) % 3) as usize];
     Moment { number, seed, how, stage, part: dice.f64(), next }
 }
 

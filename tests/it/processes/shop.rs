@@ -169,17 +169,15 @@ impl Shop {
             (last, name) = (at, event["stage"].as_str().unwrap_or_default().to_string());
         }
         self.rhythm.replace(rhythm);
-        // Whatever earlier misfortunes left running, a deploy retires.
-        let warm = self.status()["warm"].clone();
-        assert!(warm.as_array().unwrap().len() <= 1, "{warm}");
+        self.rests();
     }
 
-    /// Ready for a deploy that can be undone or rolled back: an earlier release is warm.
+    /// Ready for a deploy that can be undone or rolled back: an earlier release is warm, and nothing else is left of earlier misfortunes.
     pub fn make_ready(&self) {
         let status = self.status();
-        let number = |release: &Value| release.as_str().unwrap()[1..].parse::<u32>().unwrap();
-        let live = number(&status["live"]);
-        if self.rhythm.borrow().is_empty() || !status["warm"].as_array().unwrap().iter().any(|warm| number(warm) < live) {
+        let (live, warm) = (number(&status["live"]), status["warm"].as_array().unwrap());
+        let ready = warm.len() == 1 && number(&warm[0]) < live && self.surplus().is_empty();
+        if self.rhythm.borrow().is_empty() || !ready {
             self.deploy_in_peace();
         }
     }
@@ -197,6 +195,11 @@ impl Shop {
         self.workshop.by_hand(async |account| account.inventory().await)
     }
 
+    /// Every row of the state table.
+    pub fn rows(&self) -> BTreeSet<String> {
+        self.workshop.by_hand(async |account| account.rows("adstage").await)
+    }
+
     /// Every call the sandbox got, from that number on.
     pub fn calls_from(&self, number: usize) -> Vec<Value> {
         let (status, body) = get(self.endpoint.strip_prefix("http://").unwrap(), &format!("/_sandbox/calls?from={number}")).unwrap();
@@ -209,8 +212,22 @@ impl Shop {
         self.calls_from(0).len()
     }
 
-    /// One release has every visitor, by the load balancer and by the records; whatever else there is, is whole and accounted for; nobody
-    /// holds the lock and nothing is unfinished. Answers which release that is.
+    /// The same once whatever was sent has arrived, for a stopped sender.
+    pub fn calls_once_quiet(&self) -> usize {
+        let mut before = self.calls();
+        loop {
+            std::thread::sleep(Duration::from_millis(400));
+            let now = self.calls();
+            if now == before {
+                return now;
+            }
+            before = now;
+        }
+    }
+
+    /// One release has every visitor, by the load balancer and by the records; nobody holds the lock and nothing is unfinished. What else
+    /// there is, is whole, or older than what serves: a rollback is in a hurry and retires nothing, so what the deploy it puts an end to
+    /// was about to retire is there until the next deploy. Answers which release serves.
     #[track_caller]
     pub fn is_whole(&self) -> String {
         let status = self.status();
@@ -219,39 +236,53 @@ impl Shop {
         assert_eq!(status["lock"]["state"], "free", "{status:#}");
         assert_eq!(status.get("operation"), None, "{status:#}");
         assert_eq!(status["drift"], serde_json::json!([]), "{status:#}");
-        let warm: Vec<String> = status["warm"].as_array().unwrap().iter().map(|warm| warm.as_str().unwrap().to_string()).collect();
-        // A rollback retires nothing: what the deploy it puts an end to would have retired is there until the next deploy.
-        assert!(warm.len() <= 2, "{status:#}");
-        self.is_accounted_for(&live, &warm);
         let history = self.workshop.sandbox(&["history", "production", "--output", "json"]).ends(0).json();
         let open: Vec<_> = history["operations"].as_array().unwrap().iter().filter(|operation| operation["ended"].is_null()).collect();
         assert!(open.is_empty(), "{open:#?}");
-        live
-    }
-
-    /// What the account has, read with the plain SDK, is exactly the live release and the warm one.
-    #[track_caller]
-    fn is_accounted_for(&self, live: &str, warm: &[String]) {
-        let mut wanted = self.fixed.borrow().clone();
-        for release in warm.iter().map(String::as_str).chain([live]) {
-            for (service, ..) in SERVICES {
-                wanted.extend(["group", "target group", "template"].map(|kind| format!("{kind} acme-production-{service}-{release}")));
-            }
-        }
-        let (instances, others): (BTreeSet<_>, BTreeSet<_>) = self.inventory().into_iter().partition(|line| line.starts_with("instance "));
-        let (rules, others): (BTreeSet<_>, BTreeSet<_>) = others.into_iter().partition(|line| line.starts_with("rule ") && !is_fixed(line));
-        assert_eq!(others, wanted, "live {live}, warm {warm:?}");
-        self.rules_lead_to(&rules, live, warm);
-        let each: usize = SERVICES.iter().map(|(_, count, _)| count).sum();
-        assert_eq!(instances.len(), each * (1 + warm.len()), "live {live}, warm {warm:?}: {instances:?}");
         for (service, count, priority) in SERVICES {
             let group = format!("acme-production-{service}-{live}");
             let weights = self.workshop.by_hand(async |account| account.weights(priority).await);
             let weighty: Vec<_> = weights.into_iter().filter(|(_, weight)| *weight > 0).map(|(name, _)| name).collect();
-            assert_eq!(weighty, [group.clone()], "the rule of {service}");
+            assert_eq!(weighty, std::slice::from_ref(&group), "the rule of {service}");
             let health = self.workshop.by_hand(async |account| account.health(&group).await);
             assert_eq!(health, vec!["healthy"; count], "{group}");
         }
+        for line in self.surplus() {
+            let release = line.rsplit_once("-r").and_then(|(_, number)| number.parse::<u32>().ok());
+            assert!(release.is_some_and(|release| release < number(&status["live"])), "{line} is left behind: {status:#}");
+        }
+        live
+    }
+
+    /// What the account has, read with the plain SDK, beyond the fixed things and the fleets that serve or are warm. Those are whole.
+    #[track_caller]
+    fn surplus(&self) -> BTreeSet<String> {
+        let status = self.status();
+        let mut wanted = self.fixed.borrow().clone();
+        for release in status["warm"].as_array().unwrap().iter().chain([&status["live"]]) {
+            for (service, ..) in SERVICES {
+                let name = format!("acme-production-{service}-{}", release.as_str().unwrap());
+                wanted.extend(["group", "target group", "template"].map(|kind| format!("{kind} {name}")));
+            }
+        }
+        let there: BTreeSet<_> = self.inventory().into_iter().filter(|line| is_fixed(line) || !is_counted(line)).collect();
+        let missing: Vec<_> = wanted.difference(&there).collect();
+        assert!(missing.is_empty(), "{missing:?} missing: {status:#}");
+        there.difference(&wanted).cloned().collect()
+    }
+
+    /// After a deploy that nobody disturbs there is what serves and what is warm, and nothing else at all.
+    #[track_caller]
+    fn rests(&self) {
+        let live = self.is_whole();
+        let status = self.status();
+        let warm: Vec<String> = status["warm"].as_array().unwrap().iter().map(|warm| warm.as_str().unwrap().to_string()).collect();
+        assert_eq!((self.surplus(), warm.len()), (BTreeSet::new(), 1), "{status:#}");
+        let (rules, instances): (BTreeSet<_>, BTreeSet<_>) =
+            self.inventory().into_iter().filter(|line| is_counted(line)).partition(|line| line.starts_with("rule "));
+        self.rules_lead_to(&rules, &live, &warm);
+        let each: usize = SERVICES.iter().map(|(_, count, _)| count).sum();
+        assert_eq!(instances.len(), each * (1 + warm.len()), "{status:#}: {instances:?}");
     }
 
     /// Every rule but those of the routes is some fleet's test rule, one each.
@@ -289,6 +320,16 @@ impl Shop {
 /// The rules of the routes and of everything else, and the image.
 fn is_fixed(line: &str) -> bool {
     ["rule 10 ", "rule 20 ", "rule default ", "image "].iter().any(|start| line.starts_with(start))
+}
+
+/// Test rules and instances: their lines do not say whose they are.
+fn is_counted(line: &str) -> bool {
+    !is_fixed(line) && ["rule ", "instance "].iter().any(|start| line.starts_with(start))
+}
+
+/// 7 of `r7`.
+fn number(release: &Value) -> u32 {
+    release.as_str().unwrap()[1..].parse().unwrap()
 }
 
 /// Looks until it is so. How long that takes is the machine's affair; what never comes fails.

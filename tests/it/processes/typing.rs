@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::workshop::Said;
 
+/// The place of a deploy none of whose stages began.
+pub const BEFORE: &str = "before the first step";
+
 /// A process of ours. Dropped, it is killed: this one, by its id.
 pub struct Running {
     child: Child,
@@ -53,7 +56,7 @@ impl Running {
 
     /// Where it is, in the words of its events.
     pub fn place(&self) -> String {
-        let mut place = "before the first step".to_string();
+        let mut place = BEFORE.to_string();
         for event in self.events() {
             let stage = event["stage"].as_str().unwrap_or_default();
             match event["type"].as_str().unwrap() {

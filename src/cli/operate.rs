@@ -144,7 +144,10 @@ pub async fn operate(work: &Work<'_>, access: &Access, global: &Global) -> Resul
         return Ok(Done { plan, serving: before });
     }
     let plan = operator.planned(&world).map_err(|failure| desk.ended(Outcome::Refused, None, &before, failure))?;
-    let lines = plan::render(&plan);
+    let mut lines = plan::render(&plan);
+    if work.at_work == AtWork::Halts {
+        lines.splice(0..0, halt_first::named(&world));
+    }
     if work.preview.plan {
         return operator.preview(&plan, &lines);
     }

@@ -89,9 +89,11 @@ impl<'a> Situation<'a> {
         }
         match self.cut {
             Cut::None => notes.extend(self.standings.iter().filter_map(Standing::drift)),
-            Cut::Before(operation) => notes.push(format!("{} was cut short before it changed what is served", said(operation))),
-            Cut::After(operation) => notes.push(format!("{} was cut short after its release had all visitors", said(operation))),
-            Cut::Between(operation) => notes.push(format!("{} was cut short while visitors were being moved", said(operation))),
+            Cut::Before(operation) => notes.push(format!("{} is not through, and has not changed what is served", said(operation))),
+            Cut::After(operation) => notes.push(format!("{} is not through, and its release has all visitors", said(operation))),
+            Cut::Between(operation) => {
+                notes.push(format!("{} is not through, and has moved some visitors and not others", said(operation)))
+            }
         }
         notes.extend(self.standings.iter().flat_map(Standing::strangers));
         let named = |fleet: &&Fleet| self.standing(&fleet.key.service).is_none();

@@ -326,6 +326,9 @@ fn m30_a_rollback_halts_the_deploy_that_runs() {
     company.types("ana", "image bake --from-base").ends(0);
     company.close();
     let joe = company.deploys("joe");
+    let plan = company.types("maya", "rollback production --plan").ends(0).stdout;
+    assert!(plan.starts_with("joe is deploying r2 (await): will be halted first\n"), "{plan}");
+    assert!(plan.contains("the deploy of r2 by joe is not through, and has not changed what is served"), "{plan}");
     let back = company.types("maya", "rollback production --yes").ends(0);
     assert!(back.stderr.contains("joe is deploying r2 (await): will be halted first"), "{}", back.stderr);
     assert!(back.stderr.contains("joe stopped at await and handed over"), "{}", back.stderr);

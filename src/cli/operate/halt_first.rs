@@ -24,8 +24,7 @@ impl Operator<'_> {
         let Some((lock, operation)) = at_work.and_then(|lock| Some((lock, lock.operation.as_ref()?))) else {
             return Ok((None, Watch::new(&self.global.clock)));
         };
-        let mut lines = vec![format!("{}: will be halted first", at(lock))];
-        lines.extend(plan::render(&plan));
+        let lines = named(world).into_iter().chain(plan::render(&plan)).collect();
         self.global.report.emit(&Event::Plan { lines });
         self.confirmed(&plan).map_err(|failure| ended(failure, Some(&plan)))?;
         let watch = self.halt(lock, operation).await.map_err(|failure| ended(failure, Some(&plan)))?;
@@ -85,6 +84,12 @@ impl Operator<'_> {
         }
         Ok(watch)
     }
+}
+
+/// Who is at work, for the head of the plan.
+pub(super) fn named(world: &World) -> Option<String> {
+    let at_work = world.records.lock.as_ref().filter(|lock| lock.state == LockState::Held);
+    at_work.map(|lock| format!("{}: will be halted first", at(lock)))
 }
 
 /// `joe is deploying r413 (await)`.

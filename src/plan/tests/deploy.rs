@@ -112,7 +112,7 @@ fn the_remains_of_a_killed_deploy_are_cleared_first() {
     world.records.operations = vec![operation(OperationKind::Deploy, 42, Some(41))];
     assert_snapshot!(deploy(&(environment, world)), @"
     r43 (shop-new, ami-new) replaces r41
-      note  the deploy of r42 by ana was cut short before it changed what is served
+      note  the deploy of r42 by ana is not through, and has not changed what is served
       note  web keeps the 3 instances it has now; the 2 of adstage.toml are for a first release
       note  worker has no visitors to move: both releases work side by side until r41 is put to sleep at the end
       1 clear     take r42 out of route web (rule 10)
@@ -147,7 +147,7 @@ fn a_deploy_killed_after_its_cutover_is_finished_by_asking_for_it_again() {
     assert_eq!(plan.left(), [ReleaseNumber(41)]);
     assert_snapshot!(said(Ok(plan)), @"
     r42 (shop-42, ami-42) replaces r41
-      note  the deploy of r42 by ana was cut short after its release had all visitors
+      note  the deploy of r42 by ana is not through, and its release has all visitors
       note  r42 has all visitors already; what the deploy of r42 by ana left undone is finished
       1 settle    web-r42 heals by the load balancer's checks, 2 to 4 instances
       2           worker-r42 heals by the load balancer's checks, 1 to 2 instances

@@ -183,7 +183,7 @@ fn of_a_deploy_that_was_killed_before_its_cutover() {
     world.records.operations = vec![operation(OperationKind::Deploy, 42, Some(41))];
     assert_snapshot!(rollback(&(environment, world)), @"
     r41 stays live
-      note  the deploy of r42 by ana was cut short before it changed what is served
+      note  the deploy of r42 by ana is not through, and has not changed what is served
       note  r41 serves, as before; only the remains are removed
       1 clear     take r42 out of route web (rule 10)
       2           retire web-r42, drained for 30s (no way back)
@@ -222,7 +222,7 @@ fn a_rollback_that_was_killed_is_finished() {
     assert_eq!(plan.left(), [ReleaseNumber(42)]);
     assert_snapshot!(said(Ok(plan)), @"
     back from r42 to r41 (shop-41, ami-41)
-      note  the rollback to r41 by ana was cut short after its release had all visitors
+      note  the rollback to r41 by ana is not through, and its release has all visitors
       note  this puts an end to the rollback to r41 by ana
       note  worker-r41 sleeps: it is woken first
       note  r42 will be marked bad: deploying it again needs --force

@@ -191,6 +191,8 @@ fn already_live(situation: &Situation, standings: &[&Standing]) -> Plan {
         Cut::After(operation) => {
             notes.push(format!("{live} has all visitors already; what {} left undone is finished", said(operation)));
             previous = operation.previous;
+            // What the records say, not what the weights say by now; before a first release, nothing.
+            before.retain(|name, _| standings.iter().all(|standing| standing.service.name != *name));
             before.extend(standings.iter().filter_map(|standing| Some((standing.service.name.clone(), standing.recorded()?))));
             newest.into_iter().for_each(|release| settle(situation, standings, release, &mut draft));
         }

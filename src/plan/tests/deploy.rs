@@ -158,6 +158,17 @@ fn a_deploy_killed_after_its_cutover_is_finished_by_asking_for_it_again() {
 }
 
 #[test]
+fn a_first_deploy_killed_after_its_cutover_is_recorded_when_it_is_finished() {
+    let mut world = world("web: r1 x2 100% untried; worker: r1 x1 untried");
+    world.1.records.head = Some(Head { next: 2, ..Head::default() });
+    world.1.records.operations = vec![operation(OperationKind::Deploy, 1, None)];
+    let request = DeployRequest { image: Some("ami-1".into()), ..DeployRequest::default() };
+    let plan = deployed(&world, &request).unwrap();
+    let everywhere = ["web", "worker"].map(|service| (service.parse().unwrap(), ReleaseNumber(1)));
+    assert_eq!((plan.before, plan.serving), (Default::default(), everywhere.into()));
+}
+
+#[test]
 fn already_live() {
     let request = DeployRequest { image: Some("shop-41".into()), ..DeployRequest::default() };
     let world = world("web: r40 x3 warm, r41 x3 live");

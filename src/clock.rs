@@ -74,6 +74,14 @@ impl Clock {
         Self { source: Source::Test(Arc::new(TestClock { start: Instant::now(), wall_at_start, rate, skew: Mutex::default() })) }
     }
 
+    /// In a test: the clock of another machine. It shows the same now; what is set or slept from now on is each machine's own.
+    pub fn another(&self) -> Self {
+        let Source::Test(test) = &self.source else { return self.clone() };
+        let skew = *test.skew.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let other = TestClock { start: test.start, wall_at_start: test.wall_at_start, rate: test.rate, skew: Mutex::new(skew) };
+        Self { source: Source::Test(Arc::new(other)) }
+    }
+
     /// In a test: the machine sleeps this long; boot and wall clocks run on, monotonic does not.
     pub fn sleep_machine(&self, span: Duration) {
         self.skew(|skew| {
@@ -186,6 +194,17 @@ mod tests {
         let (begun, too) = (right.moment(), fast.moment());
         fast.sleep(Duration::from_secs(70)).await;
         assert_eq!((right.passed(begun), fast.passed(too)), (Duration::from_secs(56), Duration::from_secs(70)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_machine_sleeps_by_itself() {
+        let clock = Clock::for_tests();
+        clock.sleep_machine(Duration::from_secs(60));
+        let (other, then) = (clock.another(), clock.moment());
+        assert_eq!(other.wall(), clock.wall());
+        other.sleep_machine(Duration::from_secs(28_800));
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!((clock.since(then), other.since(then)), (Duration::from_secs(1), Duration::from_secs(28_801)));
     }
 
     #[test]

@@ -42,6 +42,7 @@ impl<'a> Stop<'a> {
             }
         };
         tokio::select! {
+            biased;
             () = pressed => {}
             () = held.halted_or_lost() => {}
         }

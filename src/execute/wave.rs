@@ -92,6 +92,8 @@ impl<'a> Wave<'a> {
             }
             let left = halted_at.map_or(PATIENCE, |since| PATIENCE.saturating_sub(self.cx.clock.since(since)));
             let joined = tokio::select! {
+                // In this order, so that a run can be repeated exactly.
+                biased;
                 joined = tasks.join_next_with_id() => joined,
                 () = stop.wait(), if !asked => {
                     asked = true;

@@ -62,6 +62,8 @@ impl Holder {
             // A look at the boot clock every second: a woken machine's timers go on as if it had not slept.
             let nap = self.sender.clock.clone();
             let went = tokio::select! {
+                // Never in a random order: a run of a test can be repeated exactly. What is journalled also renews the lease.
+                biased;
                 order = orders.recv() => match order {
                     Some(order) => self.obey(order).await,
                     None => ControlFlow::Break(()),

@@ -97,10 +97,7 @@ impl Lost {
 fn holder(record: &LockRecord) -> String {
     match (record.state, &record.broken) {
         (LockState::Free, Some(broken)) => format!("{} took it by force: {}", broken.who, broken.why),
-        // Taken over, used and given back while we did not look, or freed by hand: either way this is all the row says.
-        (LockState::Free, None) => {
-            format!("it is free now; {} on {} had it last, {} (fence {})", record.who, record.host, record.doing, record.fence)
-        }
+        (LockState::Free, None) => format!("somebody freed it by hand (fence {})", record.fence),
         (LockState::Held, _) => format!("{} on {} has it now, {} (fence {})", record.who, record.host, record.doing, record.fence),
     }
 }

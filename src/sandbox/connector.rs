@@ -15,14 +15,27 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::net::TcpListener;
 
-use super::engine::{Engine, Options};
+use super::engine::{self, Engine, Options};
 use super::faults::Faults;
-use super::host::scripted::Scripted;
+use super::host::scripted::{self, Scripted};
 
 /// A sandbox inside this process. It ends when it and every client made from it are dropped.
 #[derive(Clone)]
 pub struct Sandbox {
     pub(super) engine: Arc<Engine>,
+    host: Arc<Scripted>,
+}
+
+/// A sandbox at one moment ([`Sandbox::keep`]), to go on from as often as wanted, in any runtime.
+pub struct Kept {
+    engine: engine::Kept,
+    host: scripted::Kept,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kept")
+    }
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -35,7 +48,19 @@ impl Sandbox {
     /// A sandbox with scripted machines. Must be called inside a tokio runtime; with its time paused, a day passes in a second.
     pub fn in_process(options: Options) -> Self {
         let host = Arc::new(Scripted::new(options.speed));
-        Self { engine: Engine::new(options, host) }
+        Self { engine: Engine::new(options, host.clone()), host }
+    }
+
+    /// Everything as it is now, for [`Sandbox::again`]. Calls that are under way are not part of it.
+    pub fn keep(&self) -> Kept {
+        Kept { engine: self.engine.keep(), host: self.host.keep() }
+    }
+
+    /// A sandbox of its own that goes on from there, as if nothing else had ever come of it; its log of calls begins anew. Must be
+    /// called inside a tokio runtime.
+    pub fn again(kept: &Kept) -> Self {
+        let host = Arc::new(Scripted::again(&kept.host));
+        Self { engine: Engine::again(&kept.engine, host.clone()), host }
     }
 
     /// The HTTP client to give to the SDK instead of its own.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::engine::Place;
+use super::faults::MARK;
 use super::wire::{AwsError, Node, Params, branch, leaf};
 
 /// Who answers.
@@ -70,6 +71,8 @@ pub(super) struct Request {
     pub params: Params,
     /// The body (JSON protocol).
     pub body: Bytes,
+    /// How the caller marked it ([`MARK`]).
+    pub mark: Option<String>,
 }
 
 /// The account of callers whose access key is not itself an account.
@@ -90,10 +93,11 @@ impl Request {
         let account = part(0).filter(|key| key.len() == 12 && key.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or(ACCOUNT);
         let place = Place { account: account.to_string(), region: part(2).unwrap_or(REGION).to_string() };
         let body = request.body().clone();
+        let mark = Some(header(MARK)).filter(|mark| !mark.is_empty()).map(str::to_string);
 
         if let Some((_, action)) = header("x-amz-target").split_once('.') {
             if part(3).is_none_or(|scope| scope == Service::Dynamodb.scope()) {
-                return Ok(Self { service: Service::Dynamodb, action: action.to_string(), place, params: Params::default(), body });
+                return Ok(Self { service: Service::Dynamodb, action: action.to_string(), place, params: Params::default(), body, mark });
             }
             return Err((Service::Dynamodb, AwsError::unsupported(format!("the service {}", part(3).unwrap_or_default()))));
         }
@@ -109,7 +113,7 @@ impl Request {
         let service = service.map_err(|error| (Service::Sts, error))?;
         let action = params.get("Action").map(str::to_string);
         let action = action.ok_or_else(|| (service, AwsError::bad("MissingAction", "no Action in the request")))?;
-        Ok(Self { service, action, place, params, body })
+        Ok(Self { service, action, place, params, body, mark })
     }
 }
 

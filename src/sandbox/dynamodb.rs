@@ -23,6 +23,8 @@ pub(super) struct Dynamodb {
     arn: String,
     /// Tables still being made, and until when.
     creating: BTreeMap<String, Duration>,
+    /// What was done to tables as a whole, in order: enough to make them again.
+    made: Vec<(&'static str, Value)>,
     /// Tables with point-in-time recovery. There is nothing to recover from: only the setting is kept.
     recoverable: BTreeSet<String>,
 }
@@ -46,7 +48,64 @@ impl dynoxide::storage_backend::Clock for EngineClock {
 /// Actions about one table that a table still being made refuses.
 const ITEM_ACTIONS: [&str; 7] = ["PutItem", "GetItem", "UpdateItem", "DeleteItem", "Query", "Scan", "UpdateTable"];
 
+/// Actions that change a table as a whole.
+const TABLE_ACTIONS: [&str; 4] = ["CreateTable", "UpdateTable", "DeleteTable", "UpdateTimeToLive"];
+
+/// All of it at one moment.
+#[derive(Clone)]
+pub(super) struct Kept {
+    creating: BTreeMap<String, Duration>,
+    made: Vec<(&'static str, Value)>,
+    recoverable: BTreeSet<String>,
+    items: Vec<(String, Vec<Value>)>,
+}
+
 impl Dynamodb {
+    /// Everything, but for the tokens of transactions.
+    pub fn keep(&self) -> Kept {
+        let tables = self.in_database("ListTables", json!({})).unwrap_or_default();
+        let tables = tables["TableNames"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let items = tables.map(|table| (table.to_string(), self.all(table))).collect();
+        let (creating, made, recoverable) = (self.creating.clone(), self.made.clone(), self.recoverable.clone());
+        Kept { creating, made, recoverable, items }
+    }
+
+    /// One item, by its two keys.
+    pub fn item(&self, table: &str, [pk, sk]: [&str; 2]) -> Option<Value> {
+        let key = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
+        let found = self.in_database("GetItem", json!({ "TableName": table, "Key": key, "ConsistentRead": true })).ok()?;
+        found.get("Item").cloned()
+    }
+
+    fn all(&self, table: &str) -> Vec<Value> {
+        let (mut items, mut request) = (Vec::new(), json!({ "TableName": table }));
+        while let Ok(mut page) = self.in_database("Scan", request.clone()) {
+            items.extend(page["Items"].as_array_mut().map(std::mem::take).unwrap_or_default());
+            match page["LastEvaluatedKey"].take() {
+                Value::Null => break,
+                key => request["ExclusiveStartKey"] = key,
+            }
+        }
+        items
+    }
+
+    /// The same again.
+    pub fn again(kept: &Kept, place: &Place, started: Instant, wall_at_start: jiff::Timestamp) -> Self {
+        let mut again = Self::new(place, started, wall_at_start);
+        for (action, request) in &kept.made {
+            // It worked before.
+            let _made = again.in_database(action, request.clone());
+        }
+        for (table, items) in &kept.items {
+            let items = items.iter().filter_map(|item| serde_json::from_value(item.clone()).ok()).collect();
+            if let Ok(database) = &again.database {
+                let _put = database.import_items(table, items, dynoxide::ImportOptions::default());
+            }
+        }
+        (again.creating, again.made, again.recoverable) = (kept.creating.clone(), kept.made.clone(), kept.recoverable.clone());
+        again
+    }
+
     /// No tables.
     pub fn new(place: &Place, started: Instant, wall_at_start: jiff::Timestamp) -> Self {
         let clock = Arc::new(EngineClock { started, wall_at_start });
@@ -54,6 +113,7 @@ impl Dynamodb {
             database: Database::memory_with_clock(clock).map_err(|error| error.to_string()),
             arn: format!("arn:aws:dynamodb:{}:{}:", place.region, place.account),
             creating: BTreeMap::new(),
+            made: Vec::new(),
             recoverable: BTreeSet::new(),
         }
     }
@@ -73,7 +133,12 @@ impl Dynamodb {
                 let message = format!("Attempt to change a resource which is still in use: Table is being created: {table}");
                 return Err(AwsError::bad("ResourceInUseException", message));
             }
-            _ => self.in_database(action, request)?,
+            _ => {
+                let whole = TABLE_ACTIONS.into_iter().find(|name| *name == action).map(|name| (name, request.clone()));
+                let answer = self.in_database(action, request)?;
+                self.made.extend(whole);
+                answer
+            }
         };
         match action {
             "CreateTable" => drop(self.creating.insert(table, context.now + context.latencies.table_active)),

@@ -1,5 +1,7 @@
 //! The one engine behind both doors: every account and Region's state, the clock's ticks, the dispatch of calls.
 
+mod keep;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,6 +17,8 @@ use super::latency::{Latencies, Speed};
 use super::throttle::Buckets;
 use super::wire::{AwsError, Node, Params};
 use super::{autoscaling, dynamodb, ec2, elbv2, sts};
+
+pub(super) use keep::Kept;
 
 /// How a sandbox is made.
 #[derive(Debug, Clone)]
@@ -168,9 +172,13 @@ impl Engine {
         for place in places {
             engine.within(&place, |_, _| ());
         }
-        engine.host.attach(Arc::downgrade(&engine));
-        tokio::spawn(keep_ticking(Arc::downgrade(&engine), engine.latencies.tick));
+        engine.begin();
         engine
+    }
+
+    fn begin(self: &Arc<Self>) {
+        self.host.attach(Arc::downgrade(self));
+        tokio::spawn(keep_ticking(Arc::downgrade(self), self.latencies.tick));
     }
 
     /// Time since the engine started, on tokio's (pausable) clock.

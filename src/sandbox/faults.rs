@@ -10,6 +10,9 @@ use super::wire::AwsError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyLost;
 
+/// A header by which a caller marks a call, so that a fault finds it and the log says who sent it. AWS would not look at it.
+pub const MARK: &str = "x-sandbox-mark";
+
 /// Which call is struck.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum When {
@@ -17,6 +20,8 @@ pub enum When {
     Call(usize),
     /// The n-th call (from 1) of an action, counted from when the fault was scheduled.
     Action(String, usize),
+    /// The call that carries this mark ([`MARK`]).
+    Marked(String),
 }
 
 /// What happens to it.
@@ -41,6 +46,8 @@ pub struct LoggedCall {
     pub action: String,
     /// False if it only reads.
     pub mutating: bool,
+    /// The mark it carried ([`MARK`]).
+    pub mark: Option<String>,
     /// The code of the refusal, if it was one.
     pub refused: Option<String>,
 }
@@ -87,6 +94,7 @@ impl Faults {
             service: request.service.scope(),
             action: request.action.clone(),
             mutating: door::mutating(&request.action),
+            mark: request.mark.clone(),
             refused: None,
         });
         for (when, _) in &mut book.scheduled {
@@ -99,6 +107,7 @@ impl Faults {
         let due = |when: &When| match when {
             When::Call(due) => *due == number,
             When::Action(action, left) => *left == 0 && *action == request.action,
+            When::Marked(mark) => request.mark.as_ref() == Some(mark),
         };
         let struck = book.scheduled.iter().position(|(when, _)| due(when)).map(|index| book.scheduled.remove(index).1);
         let verdict = match struck {

@@ -20,7 +20,7 @@ const fn size(burst: f64, per_second: f64) -> Size {
 }
 
 /// The buckets of one account and Region.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Buckets {
     /// Tokens left, and when that was.
     levels: BTreeMap<String, (f64, Duration)>,

@@ -17,7 +17,10 @@ mod tags;
 mod tests;
 mod update;
 
-use super::engine::{Answer, Call};
+use std::collections::BTreeMap;
+
+use super::engine::{Answer, Call, State};
+use super::inventory::GroupFacts;
 use super::wire::{AwsError, Node, Params, branch, leaf};
 
 pub(super) use reconcile::tick;
@@ -100,4 +103,17 @@ fn page<T>(items: Vec<T>, params: &Params) -> Result<(Vec<T>, Option<Node>), Aws
     };
     let next = (from + size < items.len()).then(|| leaf("NextToken", from + size));
     Ok((items.into_iter().skip(from).take(size).collect(), next))
+}
+
+/// Every group.
+pub(super) fn inventory(state: &State) -> BTreeMap<String, GroupFacts> {
+    let facts = |group: &Group| GroupFacts {
+        min: group.min,
+        max: group.max,
+        desired: group.desired,
+        suspended: group.suspended.keys().cloned().collect(),
+        deleting: group.deleting.is_some(),
+        in_service: group.members.iter().filter(|member| member.phase == state::Phase::InService).count(),
+    };
+    state.autoscaling.groups.values().map(|group| (group.name.clone(), facts(group))).collect()
 }

@@ -9,7 +9,7 @@ use crate::sandbox::ec2::TemplateRef;
 pub(super) type Tags = BTreeMap<String, (String, bool)>;
 
 /// Auto Scaling's state in one account and Region.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(in crate::sandbox) struct Autoscaling {
     /// By name.
     pub(super) groups: BTreeMap<String, Group>,

@@ -35,7 +35,7 @@ pub(in crate::sandbox) fn open_sockets(state: &mut State, context: Context<'_>) 
         let Some(balancer) = elbv2.load_balancers.get(&listener.load_balancer) else { continue };
         let proxy = Arc::new(Proxy::new(context.engine, &state.place, &listener.arn));
         match open(proxy, SocketAddr::new(balancer.address, listener.port)) {
-            Ok(sockets) => listener.sockets = Some(sockets),
+            Ok(sockets) => listener.sockets = Some(Arc::new(sockets)),
             // The next tick tries again.
             Err(error) => tracing::warn!(listener = listener.arn, %error, "no socket for a listener"),
         }

@@ -84,6 +84,8 @@ impl Engine {
         };
         let started = self.now();
         let answer = tokio::select! {
+            // In this order, not in a random one: a run can be repeated exactly.
+            biased;
             answer = self.host.probe(&to.instance, to.port, visit.path, to.idle) => Some(answer),
             // Never sent to: it fails when the target has left for good.
             _ = to.presence.changed() => None,

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use super::engine::{Answer, Call, Context, Seed, State};
 use super::host::Host;
+use super::inventory::Inventory;
 use super::wire::{AwsError, Node, branch, leaf};
 
 pub(super) use instances::{Instance, InstanceState, Metadata, check, launch, metadata, terminate};
@@ -27,7 +28,7 @@ pub(super) use tags::Tags;
 pub(super) use templates::{Template, TemplateRef, from_template, template};
 
 /// EC2's state in one account and Region.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Ec2 {
     pub network: Network,
     pub instances: BTreeMap<String, Instance>,
@@ -118,4 +119,17 @@ pub(super) fn tick(state: &mut State, context: Context<'_>) {
     instances::tick(state, context);
     images::tick(state, context);
     snapshots::tick(state, context);
+}
+
+/// Adds what there is of machines, templates, images and snapshots.
+pub(super) fn inventory(state: &State, found: &mut Inventory) {
+    let ec2 = &state.ec2;
+    let name = |id: &String| ec2.tags_of(id).get("Name").cloned().unwrap_or_default();
+    let alive = ec2.instances.iter().filter(|(_, instance)| !instance.state.is_ending());
+    found.instances = alive.map(|(id, _)| (id.clone(), name(id))).collect();
+    found.templates = ec2.templates.values().map(|template| template.name.clone()).collect();
+    let made = || ec2.images.values().filter(|image| image.snapshot.is_some());
+    found.images = made().map(|image| image.name.clone()).collect();
+    let used: Vec<_> = made().filter_map(|image| image.snapshot.as_ref()).collect();
+    found.stray_snapshots = ec2.snapshots.keys().filter(|id| !used.contains(id)).cloned().collect();
 }

@@ -15,7 +15,7 @@ pub(in crate::sandbox) struct Subnet {
 }
 
 /// What a place has from the start. It cannot be changed through the API: adstage never makes networks.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::sandbox) struct Network {
     pub vpc: String,
     pub zones: Vec<String>,

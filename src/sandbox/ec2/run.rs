@@ -8,7 +8,7 @@ use crate::sandbox::engine::{Answer, Call};
 use crate::sandbox::wire::{AwsError, Params, branch, leaf, list};
 
 /// What a token stands for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Launch {
     asked: Params,
     reservation: String,

@@ -30,7 +30,7 @@ struct Version {
 }
 
 /// What a token of `CreateLaunchTemplate` or `CreateLaunchTemplateVersion` stands for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Made {
     asked: Params,
     template: String,

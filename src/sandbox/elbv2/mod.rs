@@ -21,13 +21,18 @@ mod targets;
 mod tests;
 mod traffic;
 
+use std::collections::BTreeMap;
+
 use super::engine::{Answer, Call, Context, State};
+use super::inventory::{Inventory, RuleFacts};
 use super::wire::{AwsError, Node, Params, branch, leaf};
 
+use actions::Action;
 pub(super) use actions::Redirect;
 pub(super) use conditions::Asked;
 pub(super) use routing::{Decision, Forwarded, route};
 pub(super) use spread::NODES;
+use state::Rule;
 pub(super) use state::{Elbv2, LoadBalancer};
 pub(super) use targets::{deregister, drained, register, standing};
 pub use traffic::{GroupTraffic, LoadBalancerStatus};
@@ -78,6 +83,19 @@ pub(super) fn call(call: &mut Call<'_>, action: &str) -> Answer {
     let (_, parameters, handler) = ACTIONS.iter().find(|(name, _, _)| *name == action).ok_or_else(unknown)?;
     call.params.without(&["Action", "Version"]).only(action, parameters)?;
     handler(call)
+}
+
+/// Adds what there is of target groups and rules.
+pub(super) fn inventory(state: &State, found: &mut Inventory) {
+    let elbv2 = &state.elbv2;
+    found.target_groups = elbv2.target_groups.values().map(|group| group.name.clone()).collect();
+    let name = |arn: &String| elbv2.target_groups.get(arn).map_or_else(|| arn.clone(), |group| group.name.clone());
+    let weights = |rule: &Rule| match &rule.action {
+        Action::Forward(groups) => groups.iter().map(|group| (name(&group.target_group), group.weight)).collect(),
+        _ => BTreeMap::new(),
+    };
+    found.rules = elbv2.rules.values().map(|rule| RuleFacts { priority: rule.priority, weights: weights(rule) }).collect();
+    found.rules.sort_by_key(|rule| rule.priority);
 }
 
 /// Moves states on: checks that are due, targets whose delay is over, sockets of new listeners.

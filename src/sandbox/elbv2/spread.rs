@@ -14,14 +14,14 @@ pub(in crate::sandbox) const NODES: usize = 2;
 pub(super) type Table = BTreeMap<String, Vec<Rule>>;
 
 /// What one node believes, and what it has yet to hear of.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Node {
     table: Arc<Table>,
     coming: VecDeque<(Duration, Arc<Table>)>,
 }
 
 /// All nodes of a load balancer.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(in crate::sandbox) struct Nodes([Node; NODES]);
 
 impl Nodes {

@@ -17,6 +17,7 @@ use crate::sandbox::balancer::Sockets;
 pub(super) type Tags = BTreeMap<String, String>;
 
 /// An Application Load Balancer.
+#[derive(Clone)]
 pub(in crate::sandbox) struct LoadBalancer {
     pub arn: String,
     pub name: String,
@@ -39,6 +40,7 @@ pub(in crate::sandbox) struct LoadBalancer {
 }
 
 /// A listener.
+#[derive(Clone)]
 pub(in crate::sandbox) struct Listener {
     pub arn: String,
     pub load_balancer: String,
@@ -49,7 +51,7 @@ pub(in crate::sandbox) struct Listener {
     pub tags: Tags,
     pub visible_at: Duration,
     /// Open sockets, where machines are real.
-    pub sockets: Option<Sockets>,
+    pub sockets: Option<Arc<Sockets>>,
 }
 
 /// A rule; a listener's default rule has no priority.
@@ -80,6 +82,7 @@ pub(super) struct HealthCheck {
 }
 
 /// A target group of type `instance`.
+#[derive(Clone)]
 pub(in crate::sandbox) struct TargetGroup {
     pub arn: String,
     pub name: String,
@@ -109,7 +112,7 @@ pub(in crate::sandbox) struct Target {
 }
 
 /// What the load balancer knows of a target from its own checks.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::sandbox) struct Checks {
     pub verdict: Option<Verdict>,
     pub passed: u32,
@@ -130,6 +133,13 @@ pub(in crate::sandbox) enum Verdict {
     Unhealthy { reason: &'static str, description: String },
 }
 
+/// Nobody's request is under way at a copy.
+impl Clone for Target {
+    fn clone(&self) -> Self {
+        Self { draining_until: self.draining_until, checks: self.checks.clone(), ..Self::new(self.checks.epoch) }
+    }
+}
+
 impl Target {
     /// Just registered; nothing known.
     pub fn new(epoch: u64) -> Self {
@@ -139,7 +149,7 @@ impl Target {
 }
 
 /// State of ELBv2 in one account and Region, each kind by ARN.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(in crate::sandbox) struct Elbv2 {
     pub(in crate::sandbox) load_balancers: BTreeMap<String, LoadBalancer>,
     pub(in crate::sandbox) listeners: BTreeMap<String, Listener>,

@@ -46,6 +46,15 @@ pub(in crate::sandbox) struct Scripted {
     engine: OnceLock<Weak<Engine>>,
 }
 
+/// A host at one moment: how long ago each machine was started, and stopped.
+pub(in crate::sandbox) struct Kept {
+    boot: Duration,
+    provision: Duration,
+    machines: Vec<(String, Scene, Duration, Option<Duration>)>,
+    images: BTreeMap<String, ()>,
+    next_address: u32,
+}
+
 /// One machine's play.
 #[derive(Clone)]
 struct Scene {
@@ -111,6 +120,37 @@ impl Scripted {
             machines: Mutex::default(),
             images: Mutex::default(),
             next_address: AtomicU32::new(u32::from(Ipv4Addr::new(127, 77, 0, 1))),
+            engine: OnceLock::new(),
+        }
+    }
+
+    /// Every machine and image as it is now.
+    pub fn keep(&self) -> Kept {
+        let now = Instant::now();
+        let age = |at: Instant| now.saturating_duration_since(at);
+        let machine = |(id, scene): (&String, &Scene)| (id.clone(), scene.clone(), age(scene.started), scene.stopped.map(age));
+        Kept {
+            boot: self.boot,
+            provision: self.provision,
+            machines: self.machines().iter().map(machine).collect(),
+            images: self.images.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            next_address: self.next_address.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A host that goes on from there.
+    pub fn again(kept: &Kept) -> Self {
+        let now = Instant::now();
+        let machine = |(id, scene, started, stopped): &(String, Scene, Duration, Option<Duration>)| {
+            let scene = Scene { started: now - *started, stopped: stopped.map(|age| now - age), ..scene.clone() };
+            (id.clone(), scene)
+        };
+        Self {
+            boot: kept.boot,
+            provision: kept.provision,
+            machines: Mutex::new(kept.machines.iter().map(machine).collect()),
+            images: Mutex::new(kept.images.clone()),
+            next_address: AtomicU32::new(kept.next_address),
             engine: OnceLock::new(),
         }
     }

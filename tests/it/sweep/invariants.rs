@@ -1,0 +1,173 @@
+//! What must hold after every story, whatever befell it: one function each, one sentence each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use adstage::journal;
+use adstage::model::{Scope, drift};
+use adstage::plan::SPREAD;
+use adstage::sandbox::Inventory;
+
+use super::story::Scene;
+
+/// Everything that is not as it must be.
+pub async fn all(scene: &mut Scene) -> Vec<String> {
+    scene.wires.quiet().await;
+    scene.yard.clock.sleep(SPREAD.duration()).await;
+    let mut found = scene.trouble.lock().unwrap().clone();
+    found.extend(holders(scene));
+    found.extend(locks(scene));
+    found.extend(journals(scene).await);
+    let inventory = scene.yard.sandbox.inventory(&scene.yard.environment.account, &scene.yard.environment.region);
+    found.extend(serving(scene, &inventory));
+    found.extend(left_behind(scene, &inventory));
+    found.extend(drifting(scene).await);
+    if let Some(visitors) = scene.visitors.take() {
+        found.extend(visitors.gone().await.failed.iter().take(5).map(|failed| format!("a visitor failed: {failed}")));
+    }
+    found
+}
+
+/// Whoever changes anything holds the lock at that instant, and fences never fall.
+fn holders(scene: &Scene) -> Vec<String> {
+    let (mut found, mut last) = (Vec::new(), 0);
+    for (number, call) in scene.wires.calls().iter().enumerate().filter(|(_, call)| call.acts()) {
+        let owner = format!("01{}", call.by.to_uppercase());
+        match &call.holder {
+            Some((holder, fence)) if *holder == owner => {
+                if *fence < last {
+                    found.push(format!("call {number}, {} of {}: fence {fence} after {last}", call.action, call.by));
+                }
+                last = *fence;
+            }
+            other => found.push(format!("call {number}, {} of {}: the lock is held by {other:?}", call.action, call.by)),
+        }
+    }
+    found
+}
+
+/// The lock is free, and nothing is unfinished.
+fn locks(scene: &Scene) -> Vec<String> {
+    if scene.settled() { Vec::new() } else { vec![format!("not settled: {:?}", scene.row(&scene.scopes[0], "LOCK"))] }
+}
+
+/// Every operation has ended, and its events are whole and legal.
+async fn journals(scene: &Scene) -> Vec<String> {
+    let (onlooker, mut found) = (scene.yard.operator("onlooker").await, Vec::new());
+    for pk in &scene.scopes {
+        let scope = Scope { table: scene.yard.environment.state_table.clone(), pk: pk.clone() };
+        let read = journal::read(&onlooker.aws.dynamodb, &scope).await.expect("a journal");
+        for record in read.operations {
+            let (_, events) = journal::operation(&onlooker.aws.dynamodb, &scope, &record.id).await.expect("rows").expect("an operation");
+            match journal::fold(&events) {
+                Ok(status) if status.ended.is_some() && status.ended == record.ended => {}
+                Ok(status) => {
+                    found.push(format!("{} by {} ended {:?}, by its events {:?}", record.id, record.by, record.ended, status.ended))
+                }
+                Err(illegal) => found.push(format!("{} by {}: {illegal}", record.id, record.by)),
+            }
+        }
+    }
+    found
+}
+
+/// What the records say serves, by service: number of the release.
+fn meant(scene: &Scene) -> BTreeMap<String, u64> {
+    let Some(head) = scene.row(&scene.scopes[0], "HEAD") else { return BTreeMap::new() };
+    let serving = head["serving"]["M"].as_object().cloned().unwrap_or_default();
+    let number = |value: &serde_json::Value| {
+        value["N"].as_str().or(value["S"].as_str()).and_then(|text| text.trim_start_matches('r').parse().ok()).expect("a release")
+    };
+    serving.iter().map(|(service, release)| (service.clone(), number(release))).collect()
+}
+
+fn fleet(scene: &Scene, service: &str, release: u64) -> String {
+    format!("{}-{}-{service}-r{release}", scene.yard.environment.app, scene.yard.environment.name)
+}
+
+/// One release serves everybody on every route, whole and at its usual size, and the records say so.
+fn serving(scene: &Scene, inventory: &Inventory) -> Vec<String> {
+    let (meant, mut found) = (meant(scene), Vec::new());
+    if meant.values().collect::<BTreeSet<_>>().len() > 1 {
+        found.push(format!("several releases serve: {meant:?}"));
+    }
+    for service in scene.yard.environment.services.iter().filter(|_| !meant.is_empty()) {
+        let Some(release) = meant.get(service.name.as_str()) else {
+            found.push(format!("{} is not in the records", service.name));
+            continue;
+        };
+        let live = fleet(scene, service.name.as_str(), *release);
+        if let Some(route) = &service.route {
+            let rule = inventory.rules.iter().find(|rule| rule.priority == Some(route.priority));
+            let weighted: Vec<_> =
+                rule.iter().flat_map(|rule| &rule.weights).filter(|(_, weight)| **weight > 0).map(|(name, _)| name).collect();
+            if weighted != [&live] {
+                found.push(format!("{} should serve, but the route has {:?}", live, rule.map(|rule| &rule.weights)));
+            }
+        }
+        let usual = |group: &&adstage::sandbox::GroupFacts| {
+            let sizes = (group.min, group.desired, group.max, group.in_service as u32);
+            sizes == (service.instances, service.instances, service.max_instances, service.instances) && !group.deleting
+        };
+        if inventory.groups.get(&live).filter(usual).is_none() {
+            found.push(format!("{live} is not as usual: {:?}", inventory.groups.get(&live)));
+        }
+    }
+    found
+}
+
+/// Nothing is there that no record accounts for: whole fleets of the release that serves and of those to go back to, their rules,
+/// their machines; no builder, no stray snapshot, no suspended process.
+fn left_behind(scene: &Scene, inventory: &Inventory) -> Vec<String> {
+    let (meant, mut found) = (meant(scene), Vec::new());
+    let mut fleets: BTreeSet<String> = inventory.groups.keys().cloned().collect();
+    fleets.extend(inventory.target_groups.iter().cloned());
+    fleets.extend(inventory.templates.iter().cloned());
+    let routes: BTreeSet<_> = scene.yard.environment.services.iter().filter_map(|service| Some(service.route.as_ref()?.priority)).collect();
+    let tests: BTreeSet<String> = inventory
+        .rules
+        .iter()
+        .filter(|rule| rule.priority.is_some_and(|priority| !routes.contains(&priority)))
+        .flat_map(|rule| rule.weights.keys().cloned().chain(rule.weights.is_empty().then(|| format!("rule {:?}", rule.priority))))
+        .collect();
+    fleets.extend(tests.iter().cloned());
+    for name in &fleets {
+        let parts = [
+            inventory.groups.contains_key(name),
+            inventory.target_groups.contains(name),
+            inventory.templates.contains(name),
+            tests.contains(name),
+        ];
+        if parts != [true; 4] {
+            found.push(format!("{name} is not whole: group, target group, template, test rule: {parts:?}"));
+        }
+    }
+    for service in &scene.yard.environment.services {
+        let own =
+            |name: &&String| name.starts_with(&fleet(scene, service.name.as_str(), 0)[..fleet(scene, service.name.as_str(), 0).len() - 1]);
+        let count = fleets.iter().filter(own).count();
+        // The one that serves, the one to go back to, and after a rollback the one that was left.
+        let most = if meant.is_empty() { 0 } else { 3 };
+        if count > most {
+            found.push(format!("{count} fleets of {}: {:?}", service.name, fleets.iter().filter(own).collect::<Vec<_>>()));
+        }
+    }
+    let wanted: u32 = inventory.groups.values().map(|group| group.desired).sum();
+    if inventory.instances.len() != wanted as usize {
+        found.push(format!("{} machines, but groups of {wanted}: {:?}", inventory.instances.len(), inventory.instances));
+    }
+    found.extend(
+        inventory
+            .groups
+            .iter()
+            .filter(|(_, group)| !group.suspended.is_empty())
+            .map(|(name, group)| format!("{name} suspends {:?}", group.suspended)),
+    );
+    found.extend(inventory.stray_snapshots.iter().map(|id| format!("snapshot {id} belongs to no image")));
+    found
+}
+
+/// `status` has nothing to report.
+async fn drifting(scene: &Scene) -> Vec<String> {
+    let world = scene.yard.operator("onlooker").await.world().await;
+    drift(&scene.yard.environment, &world).into_iter().map(|drift| format!("drift: {}", drift.0)).collect()
+}

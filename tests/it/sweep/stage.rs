@@ -1,0 +1,131 @@
+//! Where stories begin: accounts in the state that some operation finds, made once each and copied for every story.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use adstage::clock::Clock;
+use adstage::model::{Environment, Seconds};
+use adstage::sandbox::{Kept, Misfortune, Options, Sandbox, When};
+
+use crate::yard::{Yard, environment};
+
+/// What there is at the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Start {
+    /// A table and a proved image, nothing else.
+    Bare,
+    /// Set up; nothing serves.
+    Empty,
+    /// r2 serves, r1 is warm.
+    Live,
+    /// The same, and a deploy of r3 is cut short: its fleets are launched.
+    Launched,
+    /// One route has moved, the other has not.
+    Between,
+    /// All visitors have moved.
+    Settling,
+}
+
+impl Start {
+    pub const ALL: [Self; 6] = [Self::Bare, Self::Empty, Self::Live, Self::Launched, Self::Between, Self::Settling];
+}
+
+/// An account at one moment, and how old it is.
+struct Stage {
+    kept: Kept,
+    environment: Environment,
+    age: Duration,
+}
+
+/// A runtime in which time passes only when everybody waits.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
+}
+
+/// Two routes and a worker, as small and as impatient as they may be.
+fn small() -> Environment {
+    let mut environment = environment();
+    for service in &mut environment.services {
+        (service.instances, service.max_instances) = (1, 2);
+    }
+    let timing = &mut environment.timing;
+    (timing.stable_for, timing.watch, timing.drain) = (Seconds(2), Seconds(10), Seconds(10));
+    environment
+}
+
+impl Start {
+    /// A copy of the account, in the runtime this is called in.
+    pub fn copy(self) -> Yard {
+        let stage = self.stage();
+        let clock = Clock::for_tests();
+        clock.sleep_machine(stage.age);
+        Yard { sandbox: Sandbox::again(&stage.kept), environment: stage.environment.clone(), clock }
+    }
+
+    fn stage(self) -> &'static Stage {
+        static STAGES: [OnceLock<Stage>; 6] = [const { OnceLock::new() }; 6];
+        STAGES[self as usize].get_or_init(|| std::thread::spawn(move || runtime().block_on(self.build())).join().expect("a stage"))
+    }
+
+    async fn build(self) -> Stage {
+        fastrand::seed(self as u64);
+        let clock = Clock::for_tests();
+        let (born, mut yard) = (clock.moment(), Yard { sandbox: Sandbox::in_process(Options::default()), environment: small(), clock });
+        let ana = yard.operator("ana").await;
+        ana.aws.dynamodb.create_table(&yard.environment.state_table).await.expect("a table");
+        ana.bake("1").await.well();
+        if self > Self::Bare {
+            ana.setup().await.well();
+        }
+        if self >= Self::Live {
+            ana.deploy().await.well();
+            greet(&mut yard, "two");
+            yard.operator("ana").await.deploy().await.well();
+        }
+        if self > Self::Live {
+            self.cut_short(&mut yard).await;
+        }
+        // Until nothing moves any more, and a lease has lapsed.
+        yard.clock.sleep(Duration::from_secs(120)).await;
+        Stage { kept: yard.sandbox.keep(), environment: yard.environment.clone(), age: yard.clock.passed(born) }
+    }
+}
+
+impl Start {
+    /// A deploy whose process is gone.
+    async fn cut_short(self, yard: &mut Yard) {
+        greet(yard, "three");
+        let before = moved(yard);
+        let eve = yard.operator("eve").await;
+        if self == Self::Between {
+            // Two rules take the candidate in, then one of them moves, and the other is told to come again later.
+            yard.sandbox.faults().schedule(When::Action("ModifyRule".into(), 4), Misfortune::Throttle);
+        }
+        let reached = || match self {
+            Self::Launched => eve.saw().iter().any(|line| line == "await …"),
+            Self::Between => moved(yard) == before + 4,
+            _ => eve.saw().iter().any(|line| line == "settle …"),
+        };
+        let watching = async {
+            while !reached() {
+                yard.clock.sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            went = eve.deploy() => panic!("through before: {went:?}"),
+            () = watching => {}
+        }
+        eve.line.cut(true);
+    }
+}
+
+fn moved(yard: &Yard) -> usize {
+    yard.sandbox.faults().calls().iter().filter(|call| call.action == "ModifyRule").count()
+}
+
+/// Another configuration: the next deploy makes another release.
+pub fn greet(yard: &mut Yard, greeting: &str) {
+    for service in &mut yard.environment.services {
+        service.variables.insert("GREETING".into(), greeting.into());
+    }
+}

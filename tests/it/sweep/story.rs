@@ -1,0 +1,244 @@
+//! One story: somebody does something, a call or two of theirs are struck, and whoever comes next recovers.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use adstage::aws::Guard;
+
+use super::invariants;
+use super::stage::{self, Start, greet};
+use super::wire::{Call, Fault, Wires};
+use crate::yard::{Operator, Went, Yard};
+
+/// What somebody types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deed {
+    Setup,
+    Bake,
+    Deploy,
+    Rollback,
+    Resume,
+    Abort,
+}
+
+impl Deed {
+    pub const ALL: [Self; 6] = [Self::Setup, Self::Bake, Self::Deploy, Self::Rollback, Self::Resume, Self::Abort];
+}
+
+/// All of a story that matters: the same again is the same again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Story {
+    pub start: Start,
+    pub deed: Deed,
+    pub faults: BTreeMap<usize, Fault>,
+    /// What whoever comes next types.
+    pub next: Deed,
+    pub seed: u64,
+}
+
+/// What a story shows when nothing is wrong.
+#[derive(Debug)]
+pub struct Told {
+    pub calls: Vec<Call>,
+    /// Nobody had to come.
+    pub by_itself: bool,
+    pub struck: Vec<(usize, Fault)>,
+}
+
+/// Operators in the order in which they come.
+const NAMES: [&str; 6] = ["joe", "maya", "zoe", "kim", "lou", "max"];
+
+impl Story {
+    /// Plays it; the error says what should not be.
+    pub fn play(&self) -> Result<Told, String> {
+        let played = std::panic::catch_unwind(|| {
+            fastrand::seed(self.seed);
+            stage::runtime().block_on(async {
+                let ended = tokio::time::timeout(Duration::from_secs(48 * 3_600), self.played()).await;
+                ended.unwrap_or_else(|_| Err("it never ends".into()))
+            })
+        });
+        played.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            Err(format!("panic: {}", text.unwrap_or_default()))
+        })
+    }
+
+    async fn played(&self) -> Result<Told, String> {
+        let mut scene = Scene::new(self).await;
+        let went = scene.act(0, self.deed).await;
+        let by_itself = scene.settled();
+        let mut said = vec![went];
+        if !by_itself {
+            said.extend(scene.recover(self.next).await);
+        }
+        let problems = invariants::all(&mut scene).await;
+        let told = Told { calls: scene.wires.calls(), by_itself, struck: scene.wires.struck() };
+        match problems.is_empty() {
+            true => Ok(told),
+            false => Err(format!("{}\n  said: {}\n  {}", problems.join("\n"), said.join("\n  said: "), scene.log().join("\n  "))),
+        }
+    }
+}
+
+/// A story under way.
+pub struct Scene {
+    pub yard: Yard,
+    pub wires: Arc<Wires>,
+    pub scopes: Vec<String>,
+    next: Deed,
+    came: usize,
+    pub guards: Arc<Mutex<Vec<Arc<Mutex<Vec<Guard>>>>>>,
+    pub trouble: Arc<Mutex<Vec<String>>>,
+    pub visitors: Option<crate::yard::Visitors>,
+}
+
+type Acting<'a> = Pin<Box<dyn Future<Output = String> + 'a>>;
+
+impl Scene {
+    async fn new(story: &Story) -> Self {
+        let mut yard = story.start.copy();
+        greet(&mut yard, "next");
+        let environment = &yard.environment;
+        let place = [&environment.account, &environment.region, &environment.state_table].map(Clone::clone);
+        let scopes = vec![format!("{}#{}", environment.app, environment.name), yard.operator("any").await.bake_scope("2").pk];
+        let wires = Wires::new(&yard.sandbox, &yard.clock, place, scopes.clone());
+        wires.arm(story.faults.clone());
+        let (guards, trouble) = (Arc::default(), Arc::default());
+        let visitors = (story.start >= Start::Live).then(|| yard.visitors());
+        let scene = Self { yard, wires, scopes, next: story.next, came: 0, guards, trouble, visitors };
+        scene.watch_guards();
+        scene
+    }
+
+    /// At no instant may two processes believe that they hold the lock.
+    fn watch_guards(&self) {
+        let (guards, trouble, clock) = (self.guards.clone(), self.trouble.clone(), self.yard.clock.clone());
+        tokio::spawn(async move {
+            loop {
+                let passing = guards.lock().unwrap().iter().filter(|own| own.lock().unwrap().iter().any(|guard| guard().is_ok())).count();
+                if passing > 1 {
+                    trouble.lock().unwrap().push(format!("{passing} processes pass the guard at once"));
+                }
+                clock.sleep(Duration::from_millis(500)).await;
+            }
+        });
+    }
+
+    pub fn row(&self, scope: &str, sk: &str) -> Option<serde_json::Value> {
+        let environment = &self.yard.environment;
+        self.yard.sandbox.item(&environment.account, &environment.region, &environment.state_table, [scope, sk])
+    }
+
+    /// Nobody holds a lock, and no operation is unfinished.
+    pub fn settled(&self) -> bool {
+        self.scopes.iter().filter_map(|scope| self.row(scope, "LOCK")).all(|row| row["st"]["S"] == "free" && row["open"]["S"].is_null())
+    }
+
+    async fn operator(&self, number: usize) -> Operator {
+        let (name, clock) = (NAMES[number], self.yard.clock.another());
+        let operator = self.yard.operator_over(name, clock.clone(), self.wires.of(name, &clock)).await;
+        self.guards.lock().unwrap().push(operator.guards.clone());
+        operator
+    }
+
+    /// One process, from its start to its end. If its line freezes, others come meanwhile.
+    fn act(&mut self, number: usize, deed: Deed) -> Acting<'_> {
+        Box::pin(async move {
+            self.came = self.came.max(number + 1);
+            let (name, wires) = (NAMES[number], self.wires.clone());
+            let operator = self.operator(number).await;
+            let going = async {
+                tokio::select! {
+                    biased;
+                    () = wires.killed(name) => "killed".to_string(),
+                    went = deed.done_by(&operator) => told(&went),
+                }
+            };
+            let mut going = Box::pin(going);
+            let went = tokio::select! {
+                biased;
+                went = &mut going => Some(went),
+                () = wires.frozen(name) => None,
+            };
+            let went = match went {
+                Some(went) => went,
+                None => {
+                    let next = self.next;
+                    let others = async {
+                        let said = self.recover(next).await;
+                        wires.thaw(name);
+                        said
+                    };
+                    let (went, said) = tokio::join!(going, others);
+                    format!("{went} (meanwhile {})", said.join("; "))
+                }
+            };
+            format!("{name} {deed:?}: {went}")
+        })
+    }
+
+    /// Whoever comes next does what can be done until all is settled.
+    fn recover(&mut self, first: Deed) -> Pin<Box<dyn Future<Output = Vec<String>> + '_>> {
+        Box::pin(async move {
+            let (mut said, mut deed) = (Vec::new(), first);
+            while self.came < NAMES.len() {
+                let went = self.act(self.came, deed).await;
+                deed = deed.after(&went);
+                said.push(went);
+                if self.settled() {
+                    break;
+                }
+            }
+            said
+        })
+    }
+
+    fn log(&self) -> Vec<String> {
+        let line = |(number, call): (usize, &Call)| {
+            format!("{number:4} {:>9.3}s {:5} {} {}", call.at.as_secs_f64(), call.by, call.service, call.action)
+        };
+        let (calls, struck) = (self.wires.calls(), self.wires.struck());
+        let near = |number: usize| struck.iter().any(|(at, _)| number.abs_diff(*at) < 4);
+        calls.iter().enumerate().filter(|(number, call)| call.acts() || near(*number)).map(line).collect()
+    }
+}
+
+fn told(went: &Went) -> String {
+    match went {
+        Went::Ran(_, ending) => match &ending.failure {
+            None => format!("{:?}", ending.outcome),
+            Some(failure) => format!("{:?}: {} ({}) next: {:?}", ending.outcome, failure.what, failure.because.join("; "), failure.next),
+        },
+        other => format!("{other:?}"),
+    }
+}
+
+impl Deed {
+    /// What is typed after this did not settle it: what the answer says.
+    fn after(self, went: &str) -> Self {
+        let says = |text: &str| went.contains(text);
+        match self {
+            _ if says("Unfinished(") => Self::Resume,
+            Self::Resume if says("--abort") => Self::Abort,
+            _ if says("adstage rollback") => Self::Rollback,
+            // Where nothing served before, there is only the way forward.
+            Self::Rollback if says("Refused(") => Self::Resume,
+            same => same,
+        }
+    }
+
+    async fn done_by(self, operator: &Operator) -> Went {
+        match self {
+            Self::Setup => operator.setup().await,
+            Self::Bake => operator.bake("2").await,
+            Self::Deploy => operator.deploy().await,
+            Self::Rollback => operator.rollback().await,
+            Self::Resume => operator.resume(false).await,
+            Self::Abort => operator.resume(true).await,
+        }
+    }
+}

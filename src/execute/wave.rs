@@ -84,16 +84,14 @@ impl<'a> Wave<'a> {
         found.iter().for_each(|(step, text)| self.board.achieved(format!("{step}: {text}")));
         let mut tasks = JoinSet::new();
         let mut running: Vec<_> = due.into_iter().map(|step| self.start(step, None, &mut tasks)).collect();
-        let (mut tally, mut asked) = (Tally::default(), stop.asked().is_some());
-        let (mut halted_at, mut cut) = (None, false);
+        let (mut tally, mut asked, mut halted_at, mut cut) = (Tally::default(), stop.asked().is_some(), None, false);
         loop {
             if self.hands_over(stop) && !cut {
                 halted_at.get_or_insert_with(|| self.cx.clock.moment());
             }
             let left = halted_at.map_or(PATIENCE, |since| PATIENCE.saturating_sub(self.cx.clock.since(since)));
             let joined = tokio::select! {
-                // In this order, so that a run can be repeated exactly.
-                biased;
+                biased; // In this order, so that a run can be repeated exactly.
                 joined = tasks.join_next_with_id() => joined,
                 () = stop.wait(), if !asked => {
                     asked = true;

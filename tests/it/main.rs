@@ -31,6 +31,7 @@ mod line;
 mod lock;
 mod machines;
 mod man;
+mod misfortunes;
 mod practice;
 mod processes;
 mod protocol;

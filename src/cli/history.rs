@@ -188,6 +188,7 @@ fn line(entry: &Entry) -> String {
             journal::Asked::Superseded => format!("{by} began another operation instead"),
         },
         Entry::Verdict { text } | Entry::Note { text } => text.clone(),
+        Entry::Horizon { text, .. } => format!("looked once more: {text}"),
         Entry::Ended { outcome, reason } => {
             let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             format!("ended {}{reason}", ending(*outcome))

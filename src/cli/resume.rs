@@ -6,6 +6,7 @@ use super::Global;
 use super::access::{Access, refused};
 use super::confirm::Question;
 use super::desk::Desk;
+use super::operate::{AtWork, Freeze, Look, OnUnfinished, Preview, Work, operate};
 use super::{history, interrupt};
 use crate::execute::{self, Ending, Remains};
 use crate::failure::{End, Failure};
@@ -57,10 +58,18 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         global,
     };
     let resuming = Resuming { desk, ask };
-    match resuming.resume(args.plan).await? {
+    let resumed = match resuming.resume(args.plan).await? {
+        nothing @ Resumed::Nothing(_) => resuming.put_right(args.plan).await?.unwrap_or(nothing),
+        resumed => resumed,
+    };
+    match resumed {
         Resumed::Shown => Ok(()),
         Resumed::Nothing(now) => {
             let text = || format!("Nothing to resume. {} serves {now}.", environment.name);
+            global.report.result(&global.report.attached(), text)
+        }
+        Resumed::PutRight(now) => {
+            let text = || format!("Visitors are back where the records say. {} serves {now}.", environment.name);
             global.report.result(&global.report.attached(), text)
         }
         Resumed::Ended(outcome, what, now) => {
@@ -80,6 +89,8 @@ pub async fn settle(desk: Desk<'_>, ask: Ask) -> Result<(), Failure> {
 enum Resumed {
     /// `--plan`.
     Shown,
+    /// Nothing was unfinished, but visitors were not where the records say; this is what serves now.
+    PutRight(Serving),
     /// Nothing is unfinished, or nothing of it had begun.
     Nothing(Serving),
     /// It ended so; what it was; what serves now.
@@ -168,6 +179,30 @@ impl Resuming<'_> {
                 Ok(Resumed::Ended(outcome, what, now))
             }
         }
+    }
+
+    /// Nothing is open; but a call of somebody who had lost the lock may have landed since.
+    async fn put_right(&self, only_show: bool) -> Result<Option<Resumed>, Failure> {
+        let (desk, environment) = (&self.desk, &self.access().environment);
+        if plan::reassert(environment, &self.look().await?).is_ok_and(|plan| plan.stages.is_empty()) {
+            return Ok(None);
+        }
+        let work = Work {
+            verb: desk.verb,
+            subject: desk.subject.to_string(),
+            command: desk.command.to_string(),
+            scope: desk.scope.clone(),
+            look: Look::Environment { images: true },
+            plan: &|world| plan::reassert(environment, world),
+            confirm: environment.confirm.at_most_a_yes(),
+            default: true,
+            freeze: Freeze::Passed,
+            at_work: AtWork::Waits,
+            on_unfinished: OnUnfinished::Stop,
+            preview: Preview { plan: only_show, exit_code: false },
+        };
+        let done = operate(&work, self.access(), desk.global).await?;
+        Ok(Some(if only_show { Resumed::Shown } else { Resumed::PutRight(done.serving) }))
     }
 
     fn nothing(&self, now: Serving) -> Resumed {

@@ -115,7 +115,9 @@ impl Executor<'_> {
         let failure = halt.as_ref().map(|halt| self.trouble(halt));
         let reason = halt.as_ref().map(Halt::reason);
         let watched = !matches!(halt, Some(Halt::Failed { stage: StageName::Watch, .. }));
-        match self.record.end(Outcome::Deployed, reason.as_deref(), &self.verdicts(watched)).await {
+        let looked = self.last_look(&self.plan.serving).await;
+        let ending = async || self.record.end(Outcome::Deployed, reason.as_deref(), &self.verdicts(watched)).await;
+        match looked.and(ending().await) {
             Ok(()) => ended(Outcome::Deployed, failure),
             Err(lost) => self.lost(&lost.to_string(), Side::After),
         }
@@ -162,7 +164,9 @@ impl Executor<'_> {
     /// Everything is as before.
     pub(super) async fn rolled_back(&self, halt: &Halt) -> Ending {
         let reason = halt.reason();
-        if let Err(lost) = self.record.end(Outcome::RolledBack, Some(&reason), &self.blamed(halt)).await {
+        let looked = self.last_look(&self.plan.before).await;
+        let ending = async || self.record.end(Outcome::RolledBack, Some(&reason), &self.blamed(halt)).await;
+        if let Err(lost) = looked.and(ending().await) {
             return self.lost(&lost.to_string(), Side::Before);
         }
         let subject = subject(self.plan);

@@ -10,6 +10,7 @@
 
 mod board;
 mod ending;
+mod horizon;
 mod record;
 mod resume;
 mod stop;

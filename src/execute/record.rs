@@ -187,6 +187,21 @@ impl<'a> Record<'a> {
         self.held.release(Release { events, ended: Some(ended), writes }).await
     }
 
+    /// The weights were looked at once more, and this was found; when they are still to be looked at is kept.
+    pub async fn looked(&self, found: Option<&str>, left: &[u64]) -> Result<(), Lost> {
+        let entries: Vec<_> = found.into_iter().map(|text| Entry::Horizon { zombie: false, text: text.to_string() }).collect();
+        let status = self.then(&entries)?;
+        let writes = vec![journal::checked(&self.scope, left, self.held.fence())];
+        self.held.commit(entries.iter().map(Entry::item).collect(), writes, None).await?;
+        *self.status() = status;
+        Ok(())
+    }
+
+    /// What somebody who lost the lock had sent before is about to be put right.
+    pub async fn landed_late(&self, text: &str) -> Result<(), Lost> {
+        self.write(&[Entry::Horizon { zombie: true, text: text.to_string() }], None).await
+    }
+
     /// The lock is given back and the operation is not over.
     pub async fn hand_over(&self, by: &str, why: &str) -> Result<(), Lost> {
         let events = vec![Entry::Halted { by: by.to_string(), why: why.to_string() }.item()];

@@ -103,6 +103,13 @@ pub enum Entry {
         /// One line.
         text: String,
     },
+    /// The weights were looked at once more after the lock was taken from somebody who had not let go.
+    Horizon {
+        /// A call of that somebody had landed late.
+        zombie: bool,
+        /// What was found, one line.
+        text: String,
+    },
     /// Worth knowing later.
     Note {
         /// One line.
@@ -158,7 +165,7 @@ impl Entry {
         let mut put = |name: &str, text: &str| item.insert(name.to_string(), Value::S(cut(text)));
         put("type", self.kind());
         match self {
-            Self::Began { text } | Self::Verdict { text } | Self::Note { text } => {
+            Self::Began { text } | Self::Verdict { text } | Self::Note { text } | Self::Horizon { text, .. } => {
                 put("text", text);
             }
             Self::Step(key, deed) => {
@@ -200,6 +207,8 @@ impl Entry {
             Self::Halted { .. } => "halted",
             Self::Asked { .. } => "asked",
             Self::Verdict { .. } => "verdict",
+            Self::Horizon { zombie: true, .. } => "zombie",
+            Self::Horizon { zombie: false, .. } => "horizon",
             Self::Note { .. } => "note",
             Self::Ended { .. } => "ended",
         }
@@ -216,6 +225,8 @@ impl Entry {
             "halted" => Self::Halted { by: text("by")?, why: text("why")? },
             "asked" => Self::Asked { what: Asked::parse(&row)?, by: text("by")? },
             "verdict" => Self::Verdict { text: text("text")? },
+            "zombie" => Self::Horizon { zombie: true, text: text("text")? },
+            "horizon" => Self::Horizon { zombie: false, text: text("text")? },
             "note" => Self::Note { text: text("text")? },
             "ended" => Self::Ended { outcome: parse_outcome(&row, &text("outcome")?)?, reason: row.text_if_any("reason")? },
             _ => Self::Step(StepKey { stage: text("stage")?, step: text("step")? }, parse_deed(&row, &kind)?),
@@ -321,6 +332,8 @@ mod tests {
             Entry::Asked { what: Asked::Superseded, by: "ada".into() },
             Entry::Verdict { text: "bad".into() },
             Entry::Note { text: "slept".into() },
+            Entry::Horizon { zombie: true, text: "r1:100".into() },
+            Entry::Horizon { zombie: false, text: "as meant".into() },
             Entry::Ended { outcome: Outcome::RolledBack, reason: some("await") },
             Entry::Ended { outcome: Outcome::Deployed, reason: None },
         ]

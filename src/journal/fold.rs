@@ -99,7 +99,7 @@ impl OperationStatus {
             Entry::Asked { what: Asked::Superseded, .. } => self.superseded = true,
             Entry::Ended { outcome, .. } => self.ended = Some(*outcome),
             Entry::Halted { by, why } => self.halted = Some((by.clone(), why.clone())),
-            Entry::Began { .. } | Entry::TakenOver { .. } | Entry::Verdict { .. } | Entry::Note { .. } => {}
+            Entry::Began { .. } | Entry::TakenOver { .. } | Entry::Verdict { .. } | Entry::Horizon { .. } | Entry::Note { .. } => {}
         }
         self.next += 1;
         Ok(())

@@ -13,5 +13,5 @@ pub use crate::model::{Direction, StepStatus};
 pub use begun::{Begun, Unreadable, begun};
 pub use entry::{Asked, Deed, Entry, Logged, StepKey};
 pub use fold::{Illegal, OperationStatus, fold};
-pub use read::{Journal, began_something, operation, read, release};
+pub use read::{Journal, began_something, head, operation, read, release};
 pub use rows::{Operation, and_checked, checked, create_release, ended, judge, next_release, operation as operation_body, serve};

@@ -38,6 +38,12 @@ pub async fn read(db: &Dynamodb, scope: &Scope) -> Result<Journal, Error> {
     })
 }
 
+/// What was meant to serve; none before the first release.
+pub async fn head(db: &Dynamodb, scope: &Scope) -> Result<Option<Head>, Error> {
+    let row = db.get(&scope.table, &Key::new(&scope.pk, sk::HEAD)).await?;
+    Ok(row.as_ref().map(rows::parse_head).transpose()?)
+}
+
 /// One release by its number.
 pub async fn release(db: &Dynamodb, scope: &Scope, number: ReleaseNumber) -> Result<Option<ReleaseRecord>, Error> {
     let row = db.get(&scope.table, &Key::new(&scope.pk, sk::release(number))).await?;

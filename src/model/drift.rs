@@ -79,6 +79,14 @@ impl Judge<'_> {
         self.world.records.head.as_ref()?.serving.get(&service.name).copied()
     }
 
+    /// What may be the reason, and what helps.
+    fn late(&self) -> String {
+        match self.world.records.head.as_ref().is_some_and(|head| !head.check_after.is_empty()) {
+            true => format!("; a call of an earlier holder may have landed late: `adstage resume {}` looks", self.environment.name),
+            false => String::new(),
+        }
+    }
+
     fn route(&self, service: &Service, route: &Route, found: &mut Vec<String>) {
         let (name, meant) = (&service.name, self.meant(service));
         let key = RuleKey { service: name.clone(), priority: route.priority };
@@ -102,7 +110,7 @@ impl Judge<'_> {
         };
         match (weights.sole(), meant) {
             (Some(live), Some(meant)) if live != meant && !self.moving.contains(&live) => {
-                found.push(format!("{name}: visitors get {live}, but the records say {meant}"));
+                found.push(format!("{name}: visitors get {live}, but the records say {meant}{}", self.late()));
             }
             (Some(live), None) if !self.moving.contains(&live) => {
                 found.push(format!("{name}: visitors get {live}, but the records know of no release there"));

@@ -12,6 +12,7 @@ use crate::model::{Environment, Image, OperationKind, Release, ReleaseNumber, Se
 
 use super::candidate::{Candidate, spec};
 use super::draft::{Doomed, Draft};
+use super::reassert::landed_late;
 use super::refusal::{Reasons, rollback};
 use super::situation::{Cut, Situation, Standing, said};
 use super::{Plan, Refusal, StageName, Step, select};
@@ -224,6 +225,12 @@ fn half_moved(situation: &Situation, reasons: &mut Reasons) {
     let back = rollback(&situation.environment.name);
     for standing in situation.standings.iter().filter(|standing| standing.split()) {
         reasons.add(format!("the visitors of {} are split, {}: a cutover was cut short", standing.service.name, standing.weights), &back);
+    }
+    for standing in landed_late(situation) {
+        let (name, live) = (&standing.service.name, standing.live.map_or_else(|| "nothing".to_string(), |live| live.to_string()));
+        let meant = standing.recorded().map_or_else(String::new, |meant| meant.to_string());
+        let text = format!("visitors of {name} get {live}, and the records say {meant}: a call of an earlier holder may have landed late");
+        reasons.add(text, format!("adstage resume {}", situation.environment.name));
     }
     if let Cut::Between(operation) = situation.cut {
         reasons.add(format!("{} was cut short after it had moved some routes and not others", said(operation)), &back);

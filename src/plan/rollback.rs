@@ -27,14 +27,14 @@ pub struct RollbackRequest {
 }
 
 /// One service going back.
-struct Return<'a, 'w> {
+pub(super) struct Return<'a, 'w> {
     standing: &'a Standing<'w>,
     to: &'a ReleaseRecord,
     /// What must be made; none if the fleet is there.
     candidate: Option<Candidate>,
 }
 
-type Targets = BTreeMap<ServiceName, ReleaseNumber>;
+pub(super) type Targets = BTreeMap<ServiceName, ReleaseNumber>;
 
 /// The plan that brings an earlier release back, or every reason why there must not be one.
 pub fn rollback(environment: &Environment, world: &World, request: &RollbackRequest) -> Result<Plan, Refusal> {
@@ -55,7 +55,7 @@ pub fn rollback(environment: &Environment, world: &World, request: &RollbackRequ
 }
 
 /// The order of a rollback.
-fn order(situation: &Situation, targets: &Targets, returns: &[Return]) -> Plan {
+pub(super) fn order(situation: &Situation, targets: &Targets, returns: &[Return]) -> Plan {
     let mut draft = Draft::new(situation);
     let (routed, workers): (Vec<_>, Vec<_>) = returns.iter().partition(|going| going.standing.rule.is_some());
     let (first, after): (&[_], &[_]) = if routed.is_empty() { (&workers, &[]) } else { (&routed, &workers) };
@@ -232,7 +232,7 @@ fn all_of(situation: &Situation, record: &ReleaseRecord) -> Targets {
 }
 
 /// What the records say serves, service by service.
-fn recorded(situation: &Situation) -> Targets {
+pub(super) fn recorded(situation: &Situation) -> Targets {
     situation.standings.iter().filter_map(|standing| Some((standing.service.name.clone(), standing.recorded()?))).collect()
 }
 
@@ -256,7 +256,7 @@ fn before(situation: &Situation) -> Targets {
 }
 
 /// Every service that must move, and how its fleet comes to be there.
-fn returns<'a, 'w>(situation: &'a Situation<'w>, targets: &Targets, reasons: &mut Reasons) -> Vec<Return<'a, 'w>> {
+pub(super) fn returns<'a, 'w>(situation: &'a Situation<'w>, targets: &Targets, reasons: &mut Reasons) -> Vec<Return<'a, 'w>> {
     let mut returns = Vec::new();
     for standing in &situation.standings {
         let name = &standing.service.name;

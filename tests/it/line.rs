@@ -65,6 +65,11 @@ impl Line {
         *self.hold.lock().unwrap() = action;
     }
 
+    /// How many are stuck.
+    pub fn held(&self) -> usize {
+        self.held.lock().unwrap().len()
+    }
+
     /// Lets what is stuck arrive, and says how many those were.
     pub async fn deliver_held(&self) -> usize {
         let held = std::mem::take(&mut *self.held.lock().unwrap());
@@ -99,7 +104,10 @@ fn broken() -> ConnectorError {
 }
 
 fn is(request: &HttpRequest, action: &str) -> bool {
-    request.headers().get("x-amz-target").is_some_and(|target| target.ends_with(&format!(".{action}")))
+    match request.headers().get("x-amz-target") {
+        Some(target) => target.ends_with(&format!(".{action}")),
+        None => request.body().bytes().is_some_and(|body| body.starts_with(format!("Action={action}&").as_bytes())),
+    }
 }
 
 fn is_dynamodb(request: &HttpRequest) -> bool {

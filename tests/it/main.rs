@@ -14,6 +14,7 @@ mod engines;
 mod halted;
 mod help;
 mod history;
+mod horizon;
 mod iam;
 mod image;
 mod instance;

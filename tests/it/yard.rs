@@ -278,6 +278,12 @@ impl Operator {
         Box::pin(self.carry_out(plan, &self.scope(), true)).await
     }
 
+    /// Puts visitors back where the records say, if a call of an earlier holder has landed late.
+    pub async fn reassert(&self) -> Went {
+        let plan = |world: &World| self.linted(plan::reassert(&self.environment, world), world);
+        Box::pin(self.carry_out(plan, &self.scope(), false)).await
+    }
+
     /// Goes on with what is unfinished, or undoes it: as `adstage resume` does.
     pub async fn resume(&self, abort: bool) -> Went {
         let ask = if abort { Ask::Abort } else { Ask::GoOn };

@@ -29,7 +29,7 @@ use crate::journal::OperationStatus;
 use crate::lock::{Held, Lost};
 use crate::model::{Event, Mark, OperationKind, Seconds};
 use crate::plan::{Backward, Course, Onward, Plan, Stage, StageName, undoing};
-use crate::steps::{Cx, StepError};
+use crate::steps::{self, Cx, StepError};
 use board::Board;
 use record::Record;
 use stop::Stop;
@@ -72,7 +72,10 @@ pub async fn run(plan: &Plan, cx: Cx, held: &Held, emit: &Emit, interrupt: watch
     let ending = match record.begin().await {
         Ok(false) => executor.unsettled().await,
         Ok(true) => match Course::all(plan) {
-            Course::Forward(course) => executor.forward(&course, Stop::new(interrupt, held)).await,
+            Course::Forward(course) => match executor.in_the_way().await {
+                Some(strangers) => executor.refused(&strangers).await,
+                None => executor.forward(&course, Stop::new(interrupt, held)).await,
+            },
             Course::Back(course) => executor.back(&course, Halt::GoingBack).await,
         },
         Err(lost) => executor.not_begun(lost).await,
@@ -127,6 +130,12 @@ impl Executor<'_> {
                 self.back(&acts, halt).await
             }
         }
+    }
+
+    /// Somebody else's things under the names that are about to be given. If nobody can tell, each step finds out for itself.
+    async fn in_the_way(&self) -> Option<String> {
+        let strangers = steps::strangers(self.plan, self.cx).await.unwrap_or_default();
+        (!strangers.is_empty()).then(|| strangers.join("; "))
     }
 
     /// Whoever the lock was taken from by force may not know it yet: until what it has sent has landed, nothing is changed.

@@ -18,6 +18,7 @@ mod await_proof;
 mod await_provision;
 mod bake_machine;
 mod capture_image;
+mod claims;
 mod compare_capacity;
 mod create_launch_template;
 mod create_listener;
@@ -47,6 +48,7 @@ mod traffic_guard;
 mod wait;
 mod watch_fleet;
 
+pub use claims::strangers;
 pub use error::StepError;
 pub use listener::KnownDoor;
 

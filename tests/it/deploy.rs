@@ -6,7 +6,7 @@ use adstage::execute::Interrupt;
 use adstage::failure::End;
 use adstage::lock::Blocked;
 use adstage::model::*;
-use adstage::plan::{DeployRequest, SPREAD};
+use adstage::plan::{DeployRequest, SPREAD, TargetGroupSpec};
 use adstage::sandbox::{Misfortune, When};
 use insta::assert_snapshot;
 
@@ -228,4 +228,31 @@ async fn vanish(yard: &Yard, seconds: u64) {
         () = joe.clock.sleep(Duration::from_secs(seconds)) => {}
     }
     joe.line.cut(true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn m24_a_strangers_thing_under_a_name_of_ours_is_refused_before_anything_is_made() {
+    let mut yard = Yard::ready().await;
+    let ana = yard.operator("ana").await;
+    ana.deploy().await.well();
+    yard.environment.services[1].variables.insert("GREETING".into(), "two".into());
+    let theirs = yard.operator("stranger").await;
+    let subnets = theirs.aws.ec2.subnets(&yard.environment.subnets).await.unwrap();
+    let health = yard.environment.timing.health.clone();
+    let spec = TargetGroupSpec { port: 80, path: "/".into(), health, drain: Seconds(20) };
+    theirs
+        .aws
+        .elbv2
+        .create_target_group("shop-production-web-r2", &subnets[0].vpc, &spec, &std::collections::BTreeMap::new())
+        .await
+        .unwrap();
+    let changes = || yard.sandbox.faults().calls().iter().filter(|call| call.mutating && call.service != "dynamodb").count();
+    let before = changes();
+    let ending = yard.operator("joe").await.deploy().await.ending();
+    let failure = ending.failure.unwrap();
+    assert_eq!((ending.outcome, failure.end), (Outcome::Refused, End::Refused), "{failure:?}");
+    assert_snapshot!(failure.because[0], @"target group shop-production-web-r2 is there and not adstage's");
+    assert_eq!(changes(), before);
+    let world = ana.world().await;
+    assert_eq!(world.records.lock.and_then(|lock| lock.open), None);
 }

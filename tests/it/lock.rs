@@ -63,19 +63,24 @@ impl Company {
         Said::from(self.command(who, line).output().unwrap())
     }
 
-    /// A person's deploy, under way and waiting for its instances.
-    fn deploys(&self, who: &str) -> Child {
-        let mut command = self.command(who, "deploy production --confirm production");
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    fn comes_to_wait(&self) {
         let patience = Instant::now() + Duration::from_secs(120);
         loop {
             let status = self.types("onlooker", "status production --output json").ends(0).json();
             if status["lock"]["state"] == "held" && status["operation"]["stage"] == "await" {
-                return child;
+                return;
             }
             assert!(Instant::now() < patience, "never came to wait: {status}");
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    /// A person's deploy, under way and waiting for its instances.
+    fn deploys(&self, who: &str) -> Child {
+        let mut command = self.command(who, "deploy production --confirm production");
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.comes_to_wait();
+        child
     }
 
     /// The operation that holds the lock.

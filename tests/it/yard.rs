@@ -48,7 +48,6 @@ const PATIENCE: lock::Wait<'static> = lock::Wait { timeout: Duration::from_secs(
 /// How a command went.
 #[derive(Debug)]
 pub enum Went {
-    #[expect(dead_code, reason = "read through Debug, when a test that expected otherwise fails")]
     Refused(Refusal),
     Blocked(Blocked),
     /// AWS did not answer, or said no, before anything was begun.

@@ -91,10 +91,13 @@ pub struct Scene {
     pub scopes: Vec<String>,
     next: Deed,
     came: usize,
-    pub guards: Arc<Mutex<Vec<Arc<Mutex<Vec<Guard>>>>>>,
+    pub guards: Guards,
     pub trouble: Arc<Mutex<Vec<String>>>,
     pub visitors: Option<crate::yard::Visitors>,
 }
+
+/// One list per process: the guards of every lock it ever held.
+pub type Guards = Arc<Mutex<Vec<Arc<Mutex<Vec<Guard>>>>>>;
 
 type Acting<'a> = Pin<Box<dyn Future<Output = String> + 'a>>;
 

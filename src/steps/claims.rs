@@ -1,0 +1,54 @@
+//! Whether the names a plan is about to give are free, or ours already: asked before anything is made, so that a stranger's thing in the way
+//! costs nothing but the question. Each step still looks for itself.
+
+use std::collections::BTreeSet;
+
+use super::Cx;
+use crate::aws::{Error, gather};
+use crate::model::FleetKey;
+use crate::plan::{Plan, Step};
+
+/// What has a name of this plan and is not ours, one line each.
+pub async fn strangers(plan: &Plan, cx: &Cx) -> Result<Vec<String>, Error> {
+    let (mut templates, mut target_groups, mut groups) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for step in plan.stages.iter().flat_map(|stage| &stage.steps) {
+        match step {
+            Step::CreateLaunchTemplate { fleet, .. } => _ = templates.insert(fleet),
+            Step::CreateTargetGroup { fleet, .. } => _ = target_groups.insert(fleet),
+            Step::LaunchFleet { fleet, .. } => _ = groups.insert(fleet),
+            _ => {}
+        }
+    }
+    let templates = gather(templates.into_iter().map(|fleet| template(cx, fleet)));
+    let target_groups = gather(target_groups.into_iter().map(|fleet| target_group(cx, fleet)));
+    let (templates, target_groups, groups) = tokio::join!(templates, target_groups, group_names(cx, &groups));
+    let mut found = groups?;
+    for stranger in templates.into_iter().chain(target_groups) {
+        found.extend(stranger?);
+    }
+    Ok(found)
+}
+
+async fn template(cx: &Cx, fleet: &FleetKey) -> Result<Option<String>, Error> {
+    let name = cx.name(fleet);
+    let stranger = cx.aws.ec2.launch_template(&name).await?.filter(|found| !cx.owns(fleet, &found.tags));
+    Ok(stranger.map(|_| format!("launch template {name} is there and not adstage's")))
+}
+
+async fn target_group(cx: &Cx, fleet: &FleetKey) -> Result<Option<String>, Error> {
+    let name = cx.target_group_name(fleet);
+    let Some(found) = cx.aws.elbv2.target_group(&name).await? else { return Ok(None) };
+    let ours = cx.owns(fleet, &cx.aws.elbv2.tags_of(&found.arn).await?);
+    Ok((!ours).then(|| format!("target group {name} is there and not adstage's")))
+}
+
+async fn group_names(cx: &Cx, fleets: &BTreeSet<&FleetKey>) -> Result<Vec<String>, Error> {
+    if fleets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<String> = fleets.iter().map(|fleet| cx.name(fleet)).collect();
+    let found = cx.aws.autoscaling.groups_named(&names).await?;
+    let ours = |name: &str, tags| fleets.iter().any(|fleet| cx.name(fleet) == name && cx.owns(fleet, tags));
+    let strangers = found.iter().filter(|found| !ours(&found.group.name, &found.tags));
+    Ok(strangers.map(|found| format!("group {} is there and not adstage's", found.group.name)).collect())
+}

@@ -115,3 +115,24 @@ async fn m16_a_call_that_lands_during_the_next_deploy_is_put_right_before_it_end
     let findings = findings(&yard, &kim).await;
     assert!(findings.contains(&true), "{findings:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn m13_stopped_for_minutes_with_nobody_coming_it_beats_first_and_goes_on() {
+    let mut yard = yard().await;
+    change(&mut yard, "three");
+    let joe = yard.operator("joe").await;
+    let calls = || yard.sandbox.faults().calls();
+    let stopped = async {
+        while !joe.saw().contains(&"await …".to_string()) {
+            joe.clock.sleep(Duration::from_millis(10)).await;
+        }
+        joe.clock.sleep_machine(Duration::from_secs(200));
+        calls().len()
+    };
+    let (went, at) = tokio::join!(joe.deploy(), stopped);
+    went.well();
+    let later = calls();
+    let first_change = later[at..].iter().find(|call| call.mutating).unwrap();
+    assert_eq!((first_change.service, first_change.action.as_str()), ("dynamodb", "UpdateItem"), "a beat is its first act");
+    assert_eq!(shares(&yard).await, ["r3", "r3"]);
+}

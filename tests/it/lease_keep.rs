@@ -50,7 +50,7 @@ async fn a_zombie_is_stopped_by_its_own_guard_first_and_by_the_fence_after() {
     ada.line.cut(false);
     let lost = held.commit(vec![note("I am back")], vec![], None).await.unwrap_err();
     assert!(matches!(&lost, Lost::TakenOver(lock) if lock.who == "grace" && lost.is_final()));
-    assert!(guard().unwrap_err().contains("grace on grace-laptop holds it"));
+    assert!(guard().unwrap_err().contains("grace on grace-laptop has it now"));
     assert!(held.release(ended(Outcome::Deployed)).await.is_err());
     assert_eq!(successor.fence(), 2);
     let (lock, events) = account.rows().await;

@@ -69,7 +69,9 @@ const AS_BEFORE: &str = "admin: r1 x1 at 100; web: r1 x2 at 100; worker: r1 x1; 
 async fn story(stage: StageName, abort: bool) {
     let yard = yard().await;
     let visitors = yard.visitors();
-    killed_when(&yard, |joe| joe.saw().contains(&format!("{stage} …"))).await;
+    let made = changes(&yard, "CreateLaunchTemplate");
+    let begun = |joe: &Operator| joe.saw().contains(&format!("{stage} …")) && changes(&yard, "CreateLaunchTemplate") > made;
+    killed_when(&yard, begun).await;
     let maya = yard.operator("maya").await;
     let ending = maya.resume(abort).await.ending();
     assert_eq!(ending.failure, None, "{stage}, abort {abort}");

@@ -47,6 +47,13 @@ pub async fn images(aws: &Aws, environment: &Environment) -> Result<Vec<Image>, 
     aws.ec2.images_tagged(&Tags::from([(tag::APP.to_string(), environment.app.to_string())])).await
 }
 
+/// A world in which only images matter, and who has the lock of this scope.
+pub async fn image_world(aws: &Aws, environment: &Environment, scope: &Scope) -> Result<World, Error> {
+    let (images, view) = tokio::try_join!(images(aws, environment), lock::read(&aws.dynamodb, scope))?;
+    let records = Records { lock: view.lock, freeze: view.freeze, ..Records::default() };
+    Ok(World { listener: None, address: None, rules: Vec::new(), fleets: Vec::new(), images, records })
+}
+
 /// Everything the state table says about a scope.
 pub async fn records(aws: &Aws, scope: &Scope) -> Result<Records, Error> {
     let (journal, view) = tokio::try_join!(journal::read(&aws.dynamodb, scope), lock::read(&aws.dynamodb, scope))?;

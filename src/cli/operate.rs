@@ -18,7 +18,7 @@ use crate::execute;
 use crate::failure::{End, Failure};
 use crate::journal::{self, Entry};
 use crate::lock::{Blocked, Held, Release, Watch};
-use crate::model::{Confirm, Event, LockState, Mark, OperationId, OperationKind, Outcome, Records, Scope, Serving, World, serving};
+use crate::model::{Confirm, Event, LockState, Mark, OperationId, OperationKind, Outcome, Scope, Serving, World, serving};
 use crate::observe::{self, Wants};
 use crate::plan::{self, Ask, Plan, Refusal};
 
@@ -155,11 +155,11 @@ pub async fn operate(work: &Work<'_>, access: &Access, global: &Global) -> Resul
         Some(agreed) => operator.still(agreed, &plan, &before)?,
         None => global.report.emit(&Event::Plan { lines }),
     }
-    if plan.stages.is_empty() {
+    if plan.stages.is_empty() && !operator.closes(&world) {
         desk.result(Outcome::Deployed, Some(&plan), &before, End::Done);
         return Ok(Done { plan, serving: before });
     }
-    if agreed.is_none() {
+    if agreed.is_none() && !plan.stages.is_empty() {
         operator.confirmed(&plan).map_err(|failure| desk.ended(Outcome::Refused, Some(&plan), &before, failure))?;
     }
     // From here on a signal must not end the process: it would keep the lock until its lease lapses.
@@ -180,7 +180,7 @@ impl Operator<'_> {
         let (aws, environment) = (&self.access.aws, &self.access.environment);
         let world = match self.work.look {
             Look::Environment { images } => observe::world(aws, environment, &self.work.scope, Wants { images }).await,
-            Look::Images => observe::images(aws, environment).await.map(only_images),
+            Look::Images => observe::image_world(aws, environment, &self.work.scope).await,
         };
         let mut world = world.map_err(|error: Error| refused(error, environment))?;
         // A freeze that is over is none; a plan has no clock to know.
@@ -214,6 +214,11 @@ impl Operator<'_> {
         let doing = self.doing(plan);
         let question = Question { doing: &doing, command: &self.work.command, level: self.work.confirm, default: self.work.default };
         self.global.confirm(&self.access.environment, &question)
+    }
+
+    /// An operation stopped before its end, and this one takes its place: even if nothing is left to do, that is written down.
+    fn closes(&self, world: &World) -> bool {
+        self.work.on_unfinished == OnUnfinished::Supersede && world.records.lock.as_ref().is_some_and(|lock| lock.open.is_some())
     }
 
     /// The plan, sound, or why there is none.
@@ -320,11 +325,6 @@ impl Operator<'_> {
 
 fn is_held(world: &World) -> bool {
     world.records.lock.as_ref().is_some_and(|lock| lock.state == LockState::Held)
-}
-
-/// A world in which only images matter.
-fn only_images(images: Vec<crate::model::Image>) -> World {
-    World { listener: None, address: None, rules: Vec::new(), fleets: Vec::new(), images, records: Records::default() }
 }
 
 impl Done {

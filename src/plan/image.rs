@@ -151,7 +151,8 @@ fn prove(request: &BakeRequest, bake: &str, name: &str) -> Result<Vec<Stage>, Us
     Ok(vec![
         one(StageName::Prove, launch),
         one(StageName::Prove, Step::AwaitProof { bake: bake(), within: environment.timing.healthy_within.min(within) }),
-        one(StageName::Prove, Step::MarkVerified { name: name.to_string() }),
+        // Marked last: a marked image is never looked at again, so nothing may be left to clear up then.
         one(StageName::Prove, Step::TerminateProof { bake: bake() }),
+        one(StageName::Prove, Step::MarkVerified { name: name.to_string() }),
     ])
 }

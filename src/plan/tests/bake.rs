@@ -38,8 +38,8 @@ fn from_the_base_image() {
       5           terminate the builder
       6 prove     boot one instance from shop-29469f258534, in isolation
       7           every service up on it, within 10m
-      8           mark shop-29469f258534 verified
-      9           terminate the proof instance
+      8           terminate the proof instance
+      9           mark shop-29469f258534 verified
     ");
 }
 
@@ -59,8 +59,8 @@ fn what_is_there_is_not_made_again() {
       2           terminate the builder
       3 prove     boot one instance from shop-29469f258534, in isolation
       4           every service up on it, within 10m
-      5           mark shop-29469f258534 verified
-      6           terminate the proof instance
+      5           terminate the proof instance
+      6           mark shop-29469f258534 verified
     ");
     assert_snapshot!(baked(&builder(), &commits, &[Image { state: ImageState::Unusable, ..there }]), @"
     REFUSED cannot bake shop-29469f258534

@@ -56,7 +56,9 @@ pub async fn image_world(aws: &Aws, environment: &Environment, scope: &Scope) ->
 
 /// Everything the state table says about a scope.
 pub async fn records(aws: &Aws, scope: &Scope) -> Result<Records, Error> {
-    let (journal, view) = tokio::try_join!(journal::read(&aws.dynamodb, scope), lock::read(&aws.dynamodb, scope))?;
+    let journal = journal::read(&aws.dynamodb, scope).await?;
+    // The lock last: whoever wrote what was just read still has it, or is through.
+    let view = lock::read(&aws.dynamodb, scope).await?;
     let journal::Journal { head, releases, operations } = journal;
     Ok(Records { lock: view.lock, freeze: view.freeze, head, releases, operations })
 }

@@ -24,7 +24,7 @@ use proxy::Proxy;
 use server::{Engine, Server};
 
 /// No scenario needs as long; one that hangs must not hang the whole run.
-const LONGEST: Duration = Duration::from_secs(180);
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// A server with an account of one's own, at the other end of a line that can be made bad.
 pub struct Ground {

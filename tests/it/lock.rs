@@ -64,7 +64,7 @@ impl Company {
     }
 
     fn comes_to_wait(&self) {
-        let patience = Instant::now() + Duration::from_secs(120);
+        let patience = Instant::now() + Duration::from_secs(600);
         loop {
             let status = self.types("onlooker", "status production --output json").ends(0).json();
             if status["lock"]["state"] == "held" && status["operation"]["stage"] == "await" {

@@ -14,7 +14,7 @@ use crate::python;
 pub const MINISTACK: [&str; 3] = ["ministack==1.5.33", "cbor2==6.3.0", "hypercorn==0.18.0"];
 
 /// A server starts in a second or two; this machine may be busy.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
 
 /// A server ends at once.
 const END: Duration = Duration::from_secs(5);

@@ -335,7 +335,7 @@ fn number(release: &Value) -> u32 {
 /// Looks until it is so. How long that takes is the machine's affair; what never comes fails.
 #[track_caller]
 pub fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(300);
+    let patience = Instant::now() + Duration::from_secs(900);
     while !so() {
         assert!(Instant::now() < patience, "it never came that {what}");
         std::thread::sleep(Duration::from_millis(3));

@@ -26,14 +26,16 @@ pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: W
             false => Ok(Vec::new()),
         }
     };
-    let (door, groups, templates, target_groups, images, records) = tokio::try_join!(
+    let (door, groups, templates, target_groups, images, journal) = tokio::try_join!(
         door(aws, environment),
         aws.autoscaling.groups_tagged(&ours),
         aws.ec2.launch_templates_tagged(&ours),
         target_groups(aws, environment),
         images,
-        records(aws, scope),
+        journal::read(&aws.dynamodb, scope),
     )?;
+    // The lock last: whoever made what was just seen still has it, or is through.
+    let records = with_lock(journal, lock::read(&aws.dynamodb, scope).await?);
     let (address, listener, rules) = match door {
         None => (None, None, Vec::new()),
         Some(door) => (Some(address(environment, &door.load_balancer)), door.listener.map(|listener| listener.arn), door.rules),
@@ -57,10 +59,12 @@ pub async fn image_world(aws: &Aws, environment: &Environment, scope: &Scope) ->
 /// Everything the state table says about a scope.
 pub async fn records(aws: &Aws, scope: &Scope) -> Result<Records, Error> {
     let journal = journal::read(&aws.dynamodb, scope).await?;
-    // The lock last: whoever wrote what was just read still has it, or is through.
-    let view = lock::read(&aws.dynamodb, scope).await?;
+    Ok(with_lock(journal, lock::read(&aws.dynamodb, scope).await?))
+}
+
+fn with_lock(journal: journal::Journal, view: lock::View) -> Records {
     let journal::Journal { head, releases, operations } = journal;
-    Ok(Records { lock: view.lock, freeze: view.freeze, head, releases, operations })
+    Records { lock: view.lock, freeze: view.freeze, head, releases, operations }
 }
 
 struct Door {

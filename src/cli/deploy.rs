@@ -80,7 +80,7 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         verb: "deploy",
         subject: environment.name.to_string(),
         command,
-        scope: Scope::environment(&environment.state_table, &environment.app, &environment.name),
+        scope: Scope::of(&environment),
         look: Look::Environment { images: true },
         plan: &|world| plan::deploy(&environment, world, &request),
         confirm: environment.confirm,

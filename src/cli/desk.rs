@@ -86,7 +86,7 @@ impl Desk<'_> {
         &self,
         who: lock::Identity,
         intent: Intent,
-        plan: &Plan,
+        plan: Option<&Plan>,
         watch: Watch,
         before: &Serving,
         at_least: Duration,
@@ -98,7 +98,7 @@ impl Desk<'_> {
         let taken = lock::acquire_seen(&self.access.aws.dynamodb, clock, self.scope.clone(), who, intent, wait, watch).await;
         let held = match taken {
             Ok(held) => held,
-            Err(blocked) => return Err(self.blocked(blocked, Some(plan), before).await),
+            Err(blocked) => return Err(self.blocked(blocked, plan, before).await),
         };
         if let Some(take_over) = held.take_over() {
             report.emit(&Event::Said { mark: Mark::Note, text: taken_over(&take_over, held.must_wait()) });

@@ -27,7 +27,7 @@ pub struct Args {
 pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     let environment = global.environment(&args.environment)?;
     let access = global.connect(&environment).await?;
-    let scope = Scope::environment(&environment.state_table, &environment.app, &environment.name);
+    let scope = Scope::of(&environment);
     let journal = journal::read(&access.aws.dynamodb, &scope).await.map_err(|error| refused(error, &environment))?;
     match args.release {
         None => list(&journal, &access, global),

@@ -11,14 +11,13 @@ use super::access::{Access, refused};
 use super::confirm::Question;
 use super::desk::Desk;
 use super::interrupt::Interrupts;
-use super::lock::in_force;
 use super::{interrupt, resume};
 use crate::aws::Error;
 use crate::execute;
 use crate::failure::{End, Failure};
 use crate::journal::{self, Entry};
-use crate::lock::{Blocked, Held, Release, Watch};
-use crate::model::{Confirm, Event, LockState, Mark, OperationId, OperationKind, Outcome, Scope, Serving, World, serving};
+use crate::lock::{self, Blocked, Held, Release, Watch};
+use crate::model::{Confirm, Event, Mark, OperationId, OperationKind, Outcome, Scope, Serving, World, serving};
 use crate::observe::{self, Wants};
 use crate::plan::{self, Ask, Plan, Refusal};
 
@@ -128,7 +127,7 @@ pub async fn operate(work: &Work<'_>, access: &Access, global: &Global) -> Resul
     let mut world = operator.look().await?;
     operator.meet_freeze(&world).await?;
     let (mut watch, mut agreed) = (Watch::new(&global.clock), None);
-    if is_held(&world) && !work.preview.plan {
+    if world.records.holder().is_some() && !work.preview.plan {
         match work.at_work {
             AtWork::Waits => watch = desk.wait(&world).await?,
             AtWork::Halts => (agreed, watch) = operator.halt_first(&world, &serving(&access.environment, &world)).await?,
@@ -184,7 +183,7 @@ impl Operator<'_> {
         };
         let mut world = world.map_err(|error: Error| refused(error, environment))?;
         // A freeze that is over is none; a plan has no clock to know.
-        world.records.freeze = world.records.freeze.filter(|freeze| in_force(freeze, aws.dynamodb.now()));
+        world.records.freeze = world.records.freeze.filter(|freeze| lock::in_force(freeze, aws.dynamodb.now()));
         Ok(world)
     }
 
@@ -321,10 +320,6 @@ impl Operator<'_> {
             }
         }
     }
-}
-
-fn is_held(world: &World) -> bool {
-    world.records.lock.as_ref().is_some_and(|lock| lock.state == LockState::Held)
 }
 
 impl Done {

@@ -11,7 +11,7 @@ use super::{history, interrupt};
 use crate::execute::{self, Ending, Remains};
 use crate::failure::{End, Failure};
 use crate::lock::{Held, Intent, Release, Watch};
-use crate::model::{Confirm, Event, LockState, Mark, OperationId, Outcome, Scope, Seconds, Serving, World, serving};
+use crate::model::{Confirm, Event, Mark, OperationId, Outcome, Scope, Seconds, Serving, World, serving};
 use crate::observe::{self, Wants};
 use crate::plan::{self, Ask};
 use crate::report::bold;
@@ -45,7 +45,7 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     let environment = global.environment(&args.environment)?;
     let access = global.connect(&environment).await?;
     let ask = if args.abort { Ask::Abort } else { Ask::GoOn };
-    let scope = Scope::environment(&environment.state_table, &environment.app, &environment.name);
+    let scope = Scope::of(&environment);
     let abort = if args.abort { " --abort" } else { "" };
     let command = format!("adstage resume {}{abort}", environment.name);
     let desk = Desk {
@@ -118,8 +118,7 @@ impl Resuming<'_> {
         global.report.emit(&desk.hello());
         let mut world = self.look().await?;
         let mut watch = Watch::new(&global.clock);
-        let held = |world: &World| world.records.lock.as_ref().is_some_and(|lock| lock.state == LockState::Held);
-        if held(&world) && !only_show {
+        if world.records.holder().is_some() && !only_show {
             watch = desk.wait(&world).await?;
             world = self.look().await?;
         }
@@ -146,23 +145,10 @@ impl Resuming<'_> {
         let what = history::doing(&remains.begun.operation.record);
         let who = global.identity(&self.access().caller);
         let verb = if self.ask == Ask::Abort { "undoing" } else { "resuming" };
-        let intent = Intent {
-            operation: operation.clone(),
-            doing: format!("{verb} the {what}"),
-            // Both rows are there: nothing new begins.
-            record: crate::aws::dynamodb::Item::new(),
-            began: crate::aws::dynamodb::Item::new(),
-            writes: Vec::new(),
-            settles: true,
-            // What is open is brought to its end whatever is frozen: the freeze is for what comes next.
-            passes_freeze: true,
-            secondaries: desk.secondaries(),
-            hold: global.hold(),
-            eta_s: None,
-        };
+        let intent = Intent::going_on(operation.clone(), format!("{verb} the {what}"), desk.secondaries(), global.hold());
         // From here on a signal must not end the process: it would keep the lock until its lease lapses.
         let interrupts = interrupt::listen(&global.report);
-        let held = desk.lock(who, intent, plan, watch, before, std::time::Duration::ZERO).await?;
+        let held = desk.lock(who, intent, Some(plan), watch, before, std::time::Duration::ZERO).await?;
         if let Some(other) = held.unfinished() {
             self.give_back(&held).await;
             let failure = Failure::new(End::Refused, format!("{operation} is settled, and {other} is unfinished now")).next(desk.command);

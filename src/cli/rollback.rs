@@ -36,7 +36,7 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         verb: "rollback",
         subject: environment.name.to_string(),
         command: format!("adstage rollback {}{to}", environment.name),
-        scope: Scope::environment(&environment.state_table, &environment.app, &environment.name),
+        scope: Scope::of(&environment),
         // A release that is gone is launched again from its image.
         look: Look::Environment { images: true },
         plan: &|world| plan::rollback(&environment, world, &request),

@@ -104,7 +104,7 @@ async fn environment(name: &str, preview: Preview, global: &Global) -> Result<()
         verb: "set up",
         subject: environment.name.to_string(),
         command,
-        scope: Scope::environment(&environment.state_table, &environment.app, &environment.name),
+        scope: Scope::of(&environment),
         look: Look::Environment { images: false },
         plan: &|world| plan::setup(&environment, world),
         confirm: asked(&environment),

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::Global;
 use super::access::{Access, refused};
-use super::lock::{freeze_said, in_force};
+use super::lock::freeze_said;
 use crate::failure::Failure;
+use crate::lock;
 use crate::model::{
     Drift, Environment, EnvironmentName, Fleet, FreezeRecord, LockRecord, LockState, OperationRecord, ReleaseNumber, RuleKey, Scope,
     ServiceName, Serving, Verdict, World, drift, serving,
@@ -48,7 +49,7 @@ async fn look(name: &str, global: &Global) -> Result<Status, Failure> {
     let environment = global.environment(name)?;
     let access = global.connect(&environment).await?;
     let Access { environment, aws, .. } = &access;
-    let scope = Scope::environment(&environment.state_table, &environment.app, &environment.name);
+    let scope = Scope::of(environment);
     let world = observe::world(aws, environment, &scope, Wants::default()).await.map_err(|error| refused(error, environment))?;
     let more = global.typed(&format!("adstage history {}", environment.name));
     Ok(Status::of(environment, &world, global.clock.wall(), more))
@@ -218,7 +219,7 @@ fn fleet_status(environment: &Environment, world: &World, fleet: &Fleet) -> Serv
 /// A freeze that is over is none. Whether a holder is alive cannot be told from one look (`adstage lock show` takes more), but a free
 /// lock with an operation still open can: its holder let go, or lost it.
 fn lock_status(lock: Option<&LockRecord>, freeze: Option<&FreezeRecord>, now: Timestamp) -> LockStatus {
-    let freeze = freeze.filter(|freeze| in_force(freeze, now)).cloned();
+    let freeze = freeze.filter(|freeze| lock::in_force(freeze, now)).cloned();
     let (state, holder, since, reason) = match (lock, &freeze) {
         (Some(lock), _) if lock.state == LockState::Held => {
             let place = if lock.host.is_empty() { String::new() } else { format!(" on {}", lock.host) };

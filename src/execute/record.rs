@@ -222,7 +222,7 @@ fn scope(plan: &Plan, cx: &Cx) -> Scope {
     });
     match bake {
         Some(bake) => Scope::bake(&environment.state_table, &environment.app, bake),
-        None => Scope::environment(&environment.state_table, &environment.app, &environment.name),
+        None => Scope::of(environment),
     }
 }
 

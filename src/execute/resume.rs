@@ -50,7 +50,7 @@ pub async fn remains(
     ask: Ask,
     lag: &crate::clock::Clock,
 ) -> Result<Remains, NotResumed> {
-    let scope = Scope::environment(&environment.state_table, &environment.app, &environment.name);
+    let scope = Scope::of(environment);
     let begun = journal::begun(&aws.dynamodb, &scope, operation).await?;
     if !begun.status.touched_anything() {
         return Ok(Remains { begun, course: None });

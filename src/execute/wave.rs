@@ -14,8 +14,9 @@ use crate::clock::Moment;
 use crate::journal::Deed;
 use crate::lock::constants::CALL;
 use crate::lock::{Held, Lost};
+use crate::model::Seconds;
 use crate::plan::{Onward, Stage, Step};
-use crate::steps::{self, Cx, StepError};
+use crate::steps::{self, Cx, Progress, StepError};
 
 pub(super) struct Wave<'a> {
     pub stage: &'a Stage,
@@ -43,6 +44,11 @@ const LOGIN: Duration = Duration::from_secs(5);
 /// comes next goes on with them.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Once visitors have moved nothing is undone, so what fails then is worth more attempts before it is left to the next operation: so many,
+/// with this between two.
+const MORE: u32 = 2;
+const PAUSE: Duration = Duration::from_secs(10);
+
 /// A step under way.
 struct Running<'a> {
     step: &'a Step,
@@ -54,8 +60,17 @@ struct Running<'a> {
 enum Ran {
     /// Well or badly.
     Over(Result<String, StepError>),
-    /// It is worth another attempt; without credentials since then, if that was why it failed.
-    Again(Option<Moment>),
+    /// It is worth another attempt.
+    Again(Tries),
+}
+
+/// What came of a step's attempts so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tries {
+    /// Without credentials since then.
+    logged_out: Option<Moment>,
+    /// How many failed after visitors had moved.
+    failed: u32,
 }
 
 type Joined = Result<(Id, Ran), JoinError>;
@@ -83,7 +98,7 @@ impl<'a> Wave<'a> {
         }
         found.iter().for_each(|(step, text)| self.board.achieved(format!("{step}: {text}")));
         let mut tasks = JoinSet::new();
-        let mut running: Vec<_> = due.into_iter().map(|step| self.start(step, None, &mut tasks)).collect();
+        let mut running: Vec<_> = due.into_iter().map(|step| self.start(step, Tries::default(), &mut tasks)).collect();
         let (mut tally, mut asked, mut halted_at, mut cut) = (Tally::default(), stop.asked().is_some(), None, false);
         loop {
             if self.hands_over(stop) && !cut {
@@ -106,8 +121,8 @@ impl<'a> Wave<'a> {
             };
             let Some(joined) = joined else { break };
             match joined {
-                Ok((id, Ran::Again(logged_out))) if !asked && !self.is_enough(&tally) => {
-                    self.again(id, logged_out, &mut running, &mut tasks, &mut tally).await;
+                Ok((id, Ran::Again(tries))) if !asked && !self.is_enough(&tally) => {
+                    self.again(id, tries, &mut running, &mut tasks, &mut tally).await;
                 }
                 joined => self.finished(joined, &running, &mut tally).await,
             }
@@ -140,18 +155,18 @@ impl<'a> Wave<'a> {
         tally.lost.is_some() || (tally.failed.is_some() && (self.side == Side::Before || looks_only(self.stage)))
     }
 
-    fn start(&self, step: &'a Step, logged_out: Option<Moment>, tasks: &mut JoinSet<Ran>) -> Running<'a> {
+    fn start(&self, step: &'a Step, tries: Tries, tasks: &mut JoinSet<Ran>) -> Running<'a> {
         let cx = Cx { progress: self.board.place(), ..self.cx.clone() };
-        let (owned, held) = (step.clone(), self.held.clone());
-        let abort = tasks.spawn(async move { patiently(&owned, &cx, &held, logged_out).await });
+        let (owned, held, side) = (step.clone(), self.held.clone(), self.side);
+        let abort = tasks.spawn(async move { patiently(&owned, &cx, &held, side, tries).await });
         Running { step, id: abort.id(), abort }
     }
 
     /// Once more: what it is about to do is written down again, because what was written is old by now.
-    async fn again(&self, id: Id, logged_out: Option<Moment>, running: &mut [Running<'a>], tasks: &mut JoinSet<Ran>, tally: &mut Tally) {
+    async fn again(&self, id: Id, tries: Tries, running: &mut [Running<'a>], tasks: &mut JoinSet<Ran>, tally: &mut Tally) {
         let Some(doubted) = running.iter_mut().find(|running| running.id == id) else { return };
         match self.record.started(self.stage.name, &[doubted.step], &[]).await {
-            Ok(()) => *doubted = self.start(doubted.step, logged_out, tasks),
+            Ok(()) => *doubted = self.start(doubted.step, tries, tasks),
             Err(lost) => _ = tally.lost.get_or_insert(lost),
         }
     }
@@ -191,18 +206,26 @@ impl<'a> Wave<'a> {
 }
 
 /// A step that the guard stopped while the lease was in doubt runs again once the lease is proved; one whose credentials have expired, until
-/// somebody logged in again (`logged_out` since). Every attempt is written down first.
-async fn patiently(step: &Step, cx: &Cx, held: &Held, logged_out: Option<Moment>) -> Ran {
+/// somebody logged in again; one that changes something once visitors have moved, a few times. Every attempt is written down first.
+async fn patiently(step: &Step, cx: &Cx, held: &Held, side: Side, tries: Tries) -> Ran {
     let result = steps::run(step, cx).await;
-    match result.as_ref().err().and_then(|error| error.kind) {
-        Some(ErrorKind::Guard) if held.proved(held.hold()).await.is_ok() => Ran::Again(logged_out),
-        Some(ErrorKind::NotLoggedIn) if held.lost().is_none() => {
-            let since = logged_out.unwrap_or_else(|| cx.clock.moment());
+    let Err(error) = &result else { return Ran::Over(result) };
+    match error.kind {
+        Some(ErrorKind::Guard) if held.proved(held.hold()).await.is_ok() => Ran::Again(tries),
+        _ if held.lost().is_some() => Ran::Over(result),
+        Some(ErrorKind::NotLoggedIn) => {
+            let since = tries.logged_out.unwrap_or_else(|| cx.clock.moment());
             if cx.clock.passed(since) >= held.hold() {
                 return Ran::Over(result);
             }
             cx.clock.sleep(LOGIN).await;
-            Ran::Again(Some(since))
+            Ran::Again(Tries { logged_out: Some(since), ..tries })
+        }
+        _ if side == Side::After && !step.only_looks() && tries.failed < MORE => {
+            let text = format!("{}; once more in {}", error.what, Seconds::from(PAUSE));
+            (cx.progress)(Progress { text, details: Vec::new() });
+            cx.clock.sleep(PAUSE).await;
+            Ran::Again(Tries { failed: tries.failed + 1, ..tries })
         }
         _ => Ran::Over(result),
     }

@@ -43,6 +43,13 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// To bring to its end what is unfinished: both its rows are there, so nothing new begins, and a freeze, which is for what comes
+    /// next, does not stop it.
+    pub fn going_on(operation: OperationId, doing: String, secondaries: Vec<Resource>, hold: Duration) -> Self {
+        let (record, began, writes) = (Item::new(), Item::new(), Vec::new());
+        Self { operation, doing, record, began, writes, settles: true, passes_freeze: true, secondaries, hold, eta_s: None }
+    }
+
     pub(super) fn shown(&self) -> Doing<'_> {
         Doing { text: &self.doing, eta_s: self.eta_s }
     }

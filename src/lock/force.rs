@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::acquire;
 use super::audit::{self, Deed};
-use super::constants::{LEASE, LISTEN};
+use super::constants::LEASE;
+use super::listen::listen;
 use super::outcome::{Blocked, newer};
 use super::resend::Sender;
 use super::row::{Identity, key, lock_item, parse_lock};
@@ -34,24 +34,8 @@ pub struct Repaired {
     pub now: LockRecord,
 }
 
-/// Listens whether the holder of a lock beats: as long as a living one may take to do so, at most.
-pub async fn answers(db: &Dynamodb, clock: &Clock, scope: &Scope, seen: &LockRecord) -> Result<bool, Error> {
-    let started = clock.moment();
-    loop {
-        let now = acquire::read(db, scope).await?.lock;
-        if now.is_some_and(|now| now.fence == seen.fence && now.beat > seen.beat) {
-            return Ok(true);
-        }
-        let left = LISTEN.saturating_sub(clock.passed(started));
-        if left.is_zero() {
-            return Ok(false);
-        }
-        clock.sleep(left.min(Duration::from_secs(1))).await;
-    }
-}
-
 /// Takes the lock from whoever holds it for this operation, at the fence that was seen. `answered`: the holder was heard of until now
-/// ([`answers`]), so that whoever comes next knows how long its last call may take.
+/// ([`listen`]), so that whoever comes next knows how long its last call may take.
 #[expect(clippy::too_many_arguments, reason = "each is one word of the command")]
 pub async fn break_lock(
     db: &Dynamodb,
@@ -92,7 +76,7 @@ pub async fn repair(db: &Dynamodb, clock: &Clock, scope: &Scope, who: &Identity,
         if lock.newer.is_some() {
             return Err(newer(lock).into());
         }
-        if lock.state == LockState::Held && answers(db, clock, scope, lock).await? {
+        if lock.state == LockState::Held && listen(db, clock, scope, &|_| ()).await?.alive == Some(true) {
             return Err(Blocked::Held(Box::new(lock.clone()), Duration::ZERO));
         }
     }

@@ -18,6 +18,11 @@ pub enum Freezing {
     Already(FreezeRecord),
 }
 
+/// True until its end, by AWS's clock.
+pub fn in_force(freeze: &FreezeRecord, now: jiff::Timestamp) -> bool {
+    freeze.until.as_ref().and_then(|until| until.parse::<jiff::Timestamp>().ok()).is_none_or(|until| until >= now)
+}
+
 /// `FREEZE` as a record.
 pub fn parse_freeze(item: &Item) -> Result<FreezeRecord, Malformed> {
     let row = Reader::new(item);

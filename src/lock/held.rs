@@ -97,6 +97,8 @@ pub(super) struct State {
     pub(super) unfinished: bool,
     pub(super) halt: Option<Halt>,
     pub(super) pause: Pause,
+    /// It is being given back: from the moment that is sent, somebody else may hold it, whether or not we ever hear so.
+    pub(super) leaving: bool,
     /// Set once: the lock is not ours any more, and why.
     pub(super) over: Option<Lost>,
 }
@@ -106,6 +108,9 @@ impl State {
     fn proof(&self, clock: &Clock) -> Result<(), String> {
         if let Some(over) = &self.over {
             return Err(over.to_string());
+        }
+        if self.leaving {
+            return Err("the lock is being given back".to_string());
         }
         let pause = self.pause.left(clock);
         if !pause.is_zero() {
@@ -151,7 +156,7 @@ impl Held {
         // From now, when it is known to be ours: the old holder's time to notice began no later.
         let pause = Pause { since: clock.moment(), span: taken.pause };
         let (operation, unfinished) = (taken.lease.operation.clone(), taken.next.is_some());
-        let state = State { confirmed: taken.confirmed, operation, unfinished, halt: None, pause, over: None };
+        let state = State { confirmed: taken.confirmed, operation, unfinished, halt: None, pause, leaving: false, over: None };
         let (tell, state) = watch::channel(state);
         let (inbox, orders) = mpsc::channel(64);
         tokio::spawn(Holder::new(sender, taken, tell).run(orders));

@@ -215,6 +215,14 @@ impl Holder {
     }
 
     async fn release(&mut self, release: Release) -> Result<(), Lost> {
+        self.tell.send_modify(|state| state.leaving = true);
+        let released = self.leave(release).await;
+        // What could not be given back is still held, and what is left to do may be done.
+        self.tell.send_modify(|state| state.leaving = released.is_ok());
+        released
+    }
+
+    async fn leave(&mut self, release: Release) -> Result<(), Lost> {
         loop {
             let lost = self.give_back(&release).await;
             // Rows of what is shared that somebody edited are not ours to give back any more; the lock is.

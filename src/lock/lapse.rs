@@ -34,9 +34,14 @@ impl Watch {
     }
 }
 
-/// Whether a lease unchanged for so long has lapsed, by the row's own lease.
+/// After how much longer a silence somebody else may take a lease that was unchanged for so long, by the row's own lease.
+pub fn lapses_in(record: &LockRecord, quiet: Duration) -> Duration {
+    (lease(record) + GRACE).saturating_sub(quiet)
+}
+
+/// Whether a lease unchanged for so long has lapsed.
 pub fn lapsed(record: &LockRecord, quiet: Duration) -> bool {
-    quiet >= lease(record) + GRACE
+    lapses_in(record, quiet).is_zero()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::acquire::{Intent, View};
 use super::constants::{ACQUIRE, BROKEN_ANSWERED, BROKEN_SILENT, HORIZONS};
+use super::freeze::in_force;
 use super::held::{Held, TakeOver, TakeOverKind, Taken};
 use super::outcome::{Blocked, Taking, judge_taking, mine};
 use super::resend::{Sender, Sent};
@@ -33,11 +34,7 @@ impl Taker {
 
     pub fn stop_if_frozen(&self, view: &View) -> Result<(), Blocked> {
         let Some(freeze) = view.freeze.as_ref().filter(|_| !self.intent.passes_freeze) else { return Ok(()) };
-        let end = freeze.until.as_ref().and_then(|until| until.parse::<jiff::Timestamp>().ok());
-        match end {
-            Some(end) if end < self.sender.db.now() => Ok(()),
-            _ => Err(Blocked::Frozen(freeze.clone())),
-        }
+        if in_force(freeze, self.sender.db.now()) { Err(Blocked::Frozen(freeze.clone())) } else { Ok(()) }
     }
 
     /// Goes a way that nobody blocks. `None`: the lock changed since we looked.

@@ -58,6 +58,7 @@ pub fn drift(environment: &Environment, world: &World) -> Vec<Drift> {
         }
     }
     judge.strangers(&mut found);
+    judge.wrecks(&mut found);
     found.into_iter().map(Drift).collect()
 }
 
@@ -142,6 +143,19 @@ impl Judge<'_> {
             Some(group) if group.deleting => found.push(format!("{}: {says} {release}, but its group is being deleted", service.name)),
             Some(_) => {}
         }
+    }
+
+    /// What is left of fleets that an operation could not retire whole. While one is under way, fleets come and go.
+    fn wrecks(&self, found: &mut Vec<String>) {
+        let open = self.world.records.lock.as_ref().is_some_and(|lock| lock.open.is_some());
+        let serves = |key: &FleetKey| {
+            let meant = self.world.records.head.as_ref().and_then(|head| head.serving.get(&key.service));
+            meant == Some(&key.release)
+        };
+        let wrecks = self.world.fleets.iter().filter(|fleet| fleet.group.is_none() && !open && !serves(&fleet.key));
+        found.extend(
+            wrecks.map(|fleet| format!("{} has no instances any more, but parts of it are left; the next deploy clears them", fleet.key)),
+        );
     }
 
     /// Fleets of releases nobody recorded, and of services the configuration does not know.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, EnvironmentName, OperationId, ReleaseNumber};
+use super::{AppName, Environment, EnvironmentName, OperationId, ReleaseNumber};
 
 /// The newest format of a row that this binary reads, and the one it writes. 2: locks name what their holders share, and whether they were
 /// broken; an older binary would take over without either.
@@ -38,6 +38,11 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Where everything about an environment is.
+    pub fn of(environment: &Environment) -> Self {
+        Self::environment(&environment.state_table, &environment.app, &environment.name)
+    }
+
     /// Everything about one environment: `shop#production`.
     pub fn environment(table: &str, app: &AppName, environment: &EnvironmentName) -> Self {
         Self { table: table.to_string(), pk: format!("{app}#{environment}") }

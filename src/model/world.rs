@@ -80,6 +80,11 @@ pub struct Records {
 }
 
 impl Records {
+    /// Whoever holds the lock, dead or alive.
+    pub fn holder(&self) -> Option<&LockRecord> {
+        self.lock.as_ref().filter(|lock| lock.state == LockState::Held)
+    }
+
     /// One release.
     pub fn release(&self, number: ReleaseNumber) -> Option<&ReleaseRecord> {
         self.releases.iter().find(|record| record.release.number == number)

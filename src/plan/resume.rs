@@ -18,7 +18,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Direction, EnvironmentName, FleetKey, OperationKind, OperationRecord, Seconds, StepStatus, World};
+use crate::model::{Direction, EnvironmentName, FleetKey, OperationKind, OperationRecord, Seconds, ServiceName, StepStatus, World};
 
 use super::refusal::{Reasons, rollback};
 use super::situation::said;
@@ -244,6 +244,13 @@ impl Judge<'_> {
             reasons.add("all visitors are on its release", self.command(""));
             return Err(Unresumable::Refused(reasons.refusal(what)));
         }
+        if ask == Ask::Abort && self.unfinished.direction == Direction::Forward && self.puts_right() {
+            let mut reasons = Reasons::default();
+            let what_was =
+                "before it, visitors got what no record names, from an operation that was cut short: undoing it leads back there";
+            reasons.add(what_was, self.command(""));
+            return Err(Unresumable::Refused(reasons.refusal(what)));
+        }
         let mut reasons = Reasons::default();
         let course = self.each(|stage, step, status, stand| {
             use StepStatus::{Failed, Started, Succeeded, UndoFailed, Undoing, Undone};
@@ -269,6 +276,14 @@ impl Judge<'_> {
             Err(refusal) => Err(Unresumable::Stranded(refusal)),
             Ok(()) => Ok(Course::Back(course)),
         }
+    }
+
+    /// It takes visitors from where an operation left them half way to what the records say they get.
+    fn puts_right(&self) -> bool {
+        let plan = self.unfinished.plan;
+        let recorded = |service: &ServiceName| self.world.records.head.as_ref().and_then(|head| head.serving.get(service));
+        let recorded_now = plan.serving.iter().all(|(service, meant)| recorded(service) == Some(meant));
+        plan.kind == OperationKind::Rollback && recorded_now && plan.before != plan.serving
     }
 
     /// The first fleet whose removal has begun, other than what was cleared out of the way.

@@ -12,7 +12,7 @@ use adstage::sandbox::{Misfortune, When};
 use crate::yard::{Operator, Went, Yard, shown};
 
 fn scope(yard: &Yard) -> Scope {
-    Scope::environment(&yard.environment.state_table, &yard.environment.app, &yard.environment.name)
+    Scope::of(&yard.environment)
 }
 
 /// r1 serves; the next deploy is of another release, whose web instances come up late.

@@ -52,7 +52,7 @@ async fn shares(yard: &Yard) -> Vec<String> {
 /// What operations found when they looked once more, newest operation first.
 async fn findings(yard: &Yard, operator: &Operator) -> Vec<bool> {
     let environment = &yard.environment;
-    let scope = Scope::environment(&environment.state_table, &environment.app, &environment.name);
+    let scope = Scope::of(environment);
     let mut found = Vec::new();
     for record in operator.world().await.records.operations {
         let (_, events) = journal::operation(&operator.aws.dynamodb, &scope, &record.id).await.unwrap().unwrap();

@@ -15,7 +15,7 @@ fn seconds(count: u64) -> Duration {
 }
 
 fn scope(yard: &Yard) -> Scope {
-    Scope::environment(&yard.environment.state_table, &yard.environment.app, &yard.environment.name)
+    Scope::of(&yard.environment)
 }
 
 /// `r1` serves; what comes next is another release.

@@ -91,9 +91,12 @@ async fn m32_a_lost_release_is_found_in_the_journal_even_when_somebody_else_has_
     let account = Account::new().await;
     let (ada, grace) = (account.process("ada").await, account.process("grace").await);
     let held = ada.acquire(intent("01ADA")).await.unwrap();
+    let guard = held.guard();
+    assert!(guard().is_ok());
     ada.line.lose_next_reply_and_cut();
     let releasing = tokio::spawn(async move { held.release(ended(Outcome::Deployed)).await });
     let next = grace.acquire_within(60, intent("01GRACE")).await.unwrap();
+    assert!(guard().is_err() && next.guard()().is_ok(), "what is being given back changes nothing any more");
     ada.line.forget_tokens(true);
     ada.line.cut(false);
     assert_eq!(releasing.await.unwrap(), Ok(()));

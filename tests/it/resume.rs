@@ -55,7 +55,7 @@ async fn state(yard: &Yard) -> String {
 /// The newest operation's row and the words of its events.
 async fn journal_of(yard: &Yard, operator: &Operator) -> (OperationRecord, Vec<Entry>) {
     let environment = &yard.environment;
-    let scope = Scope::environment(&environment.state_table, &environment.app, &environment.name);
+    let scope = Scope::of(environment);
     let newest = operator.world().await.records.operations[0].id.clone();
     let (operation, events) = journal::operation(&operator.aws.dynamodb, &scope, &newest).await.unwrap().unwrap();
     journal::fold(&events).unwrap();
@@ -160,7 +160,7 @@ async fn a_day_later_it_is_only_undone() {
 
 /// The scope of the yard's environment.
 fn scope(yard: &Yard) -> Scope {
-    Scope::environment(&yard.environment.state_table, &yard.environment.app, &yard.environment.name)
+    Scope::of(&yard.environment)
 }
 
 #[tokio::test(start_paused = true)]

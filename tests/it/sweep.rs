@@ -55,7 +55,12 @@ fn play(what: &str, stories: &[Story]) {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some(story) = stories.get(next.fetch_add(1, SeqCst)) {
+                loop {
+                    let number = next.fetch_add(1, SeqCst);
+                    let Some(story) = stories.get(number) else { break };
+                    if number > 0 && number % 500 == 0 {
+                        eprintln!("{what}: {number} of {}, {:.0} s", stories.len(), began.elapsed().as_secs_f64());
+                    }
                     match story.play() {
                         Ok(told) => _ = alone.fetch_add(usize::from(told.by_itself), SeqCst),
                         Err(problem) => {

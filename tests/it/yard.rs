@@ -327,7 +327,7 @@ impl Operator {
     }
 
     fn scope(&self) -> Scope {
-        Scope::environment(&self.environment.state_table, &self.environment.app, &self.environment.name)
+        Scope::of(&self.environment)
     }
 
     /// Waits for whoever is at work, settles nothing that has begun something unless it `supersedes` it, plans, takes the lock, and plans

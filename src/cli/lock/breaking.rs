@@ -4,13 +4,12 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::alive::{Sign, listen};
 use super::{Place, place};
 use crate::cli::Global;
 use crate::cli::access::refused;
 use crate::cli::confirm::Question;
 use crate::failure::{End, Failure};
-use crate::lock::{self, Breaking, constants};
+use crate::lock::{self, Breaking, Sign, constants, listen};
 use crate::model::{Confirm, LockRecord, LockState, OperationId, Seconds};
 use crate::report::{ago, bold};
 

@@ -13,7 +13,7 @@ use crate::cli::history;
 use crate::failure::{End, Failure};
 use crate::journal::{self, Entry};
 use crate::lock::{self, Intent, Lost, Release, Wait, Watch};
-use crate::model::{Confirm, OperationId, OperationRecord, Outcome};
+use crate::model::{Confirm, OperationId, Outcome};
 use crate::report::bold;
 
 /// End an unfinished operation with everything as it is
@@ -62,7 +62,8 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     global.confirm(&access.environment, &Question { doing: &doing, command: &command, level: Confirm::Name, default: false })?;
     let who = global.identity(&access.caller);
     let reason = format!("closed as it is by {}: {}", who.who, args.reason);
-    let intent = intent(&operation, &record, global);
+    // For the very operation that is unfinished.
+    let intent = Intent::going_on(operation.clone(), format!("closing {}", history::doing(&record)), Vec::new(), global.hold());
     let tell = |lock: &crate::model::LockRecord, quiet: Duration| global.report.say(blocked::waiting(lock, quiet, db.now()));
     let timeout = global.options.lock_timeout.unwrap_or_default();
     let wait = Wait { timeout, tell: &tell };
@@ -86,22 +87,6 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         let head = bold(&format!("{}'s {} is closed. {name} is free.", record.by, history::doing(&record)));
         format!("{head}\n{} {serves}\n  see  {status}\n", bold("Now serving:"))
     })
-}
-
-/// Takes the lock for the very operation that is unfinished, so it has no beginning of its own.
-fn intent(operation: &OperationId, record: &OperationRecord, global: &Global) -> Intent {
-    Intent {
-        operation: operation.clone(),
-        doing: format!("closing {}", history::doing(record)),
-        record: crate::aws::dynamodb::Item::new(),
-        began: crate::aws::dynamodb::Item::new(),
-        writes: Vec::new(),
-        settles: true,
-        passes_freeze: true,
-        secondaries: Vec::new(),
-        hold: global.hold(),
-        eta_s: None,
-    }
 }
 
 fn not_closed(lost: &Lost, operation: &OperationId, name: &str) -> Failure {

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::Place;
-use super::frozen::{end, in_force, said};
+use super::frozen::{end, said};
 use super::until::until;
 use crate::cli::Global;
 use crate::cli::access::refused;
@@ -57,7 +57,7 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     let (db, environment, name) = (&place.access.aws.dynamodb, &place.access.environment, &place.name);
     let view = lock::read(db, &place.scope).await.map_err(|error| refused(error, environment))?;
     let (now, zone) = (db.now(), TimeZone::system());
-    let old = view.freeze.filter(|freeze| in_force(freeze, now));
+    let old = view.freeze.filter(|freeze| lock::in_force(freeze, now));
     if let Some(old) = old.as_ref().filter(|old| args.replace.as_ref() != Some(&old.who)) {
         return Err(already(old, name, &args.reason, now));
     }
@@ -92,7 +92,7 @@ pub async fn unfreeze(args: UnfreezeArgs, global: &Global) -> Result<(), Failure
     let place = Place::reach(&args.environment, global).await?;
     let (db, environment, name) = (&place.access.aws.dynamodb, &place.access.environment, &place.name);
     let unreadable = |error| refused(error, environment);
-    let freeze = lock::read(db, &place.scope).await.map_err(unreadable)?.freeze.filter(|freeze| in_force(freeze, db.now()));
+    let freeze = lock::read(db, &place.scope).await.map_err(unreadable)?.freeze.filter(|freeze| lock::in_force(freeze, db.now()));
     if let Some(freeze) = freeze.filter(|freeze| freeze.who != global.who(&place.access.caller)) {
         global.report.say(format!("frozen {}", said(&freeze, db.now(), &TimeZone::system())));
         let doing = format!("lift {}'s freeze of {name}", freeze.who);

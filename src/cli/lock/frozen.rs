@@ -5,11 +5,6 @@ use jiff::tz::TimeZone;
 
 use crate::model::{FreezeRecord, Seconds};
 
-/// True until its end.
-pub fn in_force(freeze: &FreezeRecord, now: Timestamp) -> bool {
-    freeze.until.as_ref().and_then(|until| until.parse().ok()).is_none_or(|until: Timestamp| until >= now)
-}
-
 /// `by maya until Mon 2026-11-23 08:00 (in 2d 4h): "year-end close"`.
 pub fn said(freeze: &FreezeRecord, now: Timestamp, zone: &TimeZone) -> String {
     format!("by {} {}: \"{}\"", freeze.who, end(freeze, now, zone), freeze.reason)

@@ -6,14 +6,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Place;
-use super::alive::lapses_in;
 use crate::aws::{Dynamodb, Error};
 use crate::cli::Global;
 use crate::cli::access::refused;
 use crate::cli::confirm::Question;
 use crate::clock::Clock;
 use crate::failure::{End, Failure};
-use crate::lock::{self, Halting, Watch, constants};
+use crate::lock::{self, Halting, Watch, constants, lapses_in};
 use crate::model::{Confirm, LockRecord, LockState, OperationId, Scope, Seconds};
 use crate::report::bold;
 

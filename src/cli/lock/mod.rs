@@ -1,7 +1,6 @@
 //! `adstage lock`: the operator's side of the lock. Who holds it and whether they are alive; asking them to stop; what to do when they
 //! are gone; and a person's own lock, the freeze.
 
-mod alive;
 mod breaking;
 mod close;
 mod every;
@@ -20,9 +19,8 @@ use crate::failure::Failure;
 use crate::model::{LockRecord, Scope, Serving, serving};
 use crate::observe::{self, Wants};
 
-pub use alive::lapses_in;
 pub use every::Every;
-pub use frozen::{end as freeze_end, in_force, said as freeze_said};
+pub use frozen::{end as freeze_end, said as freeze_said};
 
 /// See who holds an environment's lock, ask them to stop, or freeze it
 ///
@@ -75,7 +73,7 @@ impl Place {
     async fn reach(name: &str, global: &Global) -> Result<Self, Failure> {
         let environment = global.environment(name)?;
         let access = global.connect(&environment).await?;
-        let scope = Scope::environment(&environment.state_table, &environment.app, &environment.name);
+        let scope = Scope::of(&environment);
         Ok(Self { access, scope, name: environment.name.to_string() })
     }
 

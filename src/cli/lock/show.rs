@@ -5,8 +5,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::json;
 
-use super::alive::{Sign, lapses_in, listen};
-use super::frozen::{self, in_force};
+use super::frozen;
 use super::{Place, place};
 use crate::cli::Global;
 use crate::cli::access::refused;
@@ -14,7 +13,7 @@ use crate::cli::blocked::to_go;
 use crate::cli::history;
 use crate::failure::Failure;
 use crate::journal;
-use crate::lock::constants;
+use crate::lock::{self, Sign, constants, lapses_in, listen};
 use crate::model::{Broken, FreezeRecord, LockRecord, LockState, OperationId, OperationRecord, Seconds};
 use crate::report::{ago, bold, dim};
 
@@ -85,7 +84,7 @@ impl Shown {
     fn of(sign: &Sign, unfinished: Option<OperationRecord>, now: Timestamp) -> Self {
         let lock = sign.view.lock.as_ref();
         let held = lock.filter(|lock| lock.state == LockState::Held);
-        let freeze = sign.view.freeze.clone().filter(|freeze| in_force(freeze, now));
+        let freeze = sign.view.freeze.clone().filter(|freeze| lock::in_force(freeze, now));
         let open = lock.and_then(|lock| lock.open.clone());
         let state = match (held, &freeze, &open) {
             (Some(_), ..) => "held",

@@ -9,7 +9,7 @@ use crate::cli::lock::Every;
 use crate::cli::lock::halt::{Answer, Request, ask, waiting};
 use crate::failure::{End, Failure};
 use crate::lock::{Watch, constants};
-use crate::model::{Event, LockRecord, LockState, OperationId, Outcome, Seconds, Serving, World, drift};
+use crate::model::{Event, LockRecord, OperationId, Outcome, Seconds, Serving, World, drift};
 use crate::plan::{self, Plan};
 
 /// The stage's name for everybody who watches.
@@ -20,7 +20,7 @@ impl Operator<'_> {
     pub(super) async fn halt_first(&self, world: &World, before: &Serving) -> Result<(Option<Plan>, Watch), Failure> {
         let ended = |failure, plan| self.desk.ended(Outcome::Refused, plan, before, failure);
         let plan = self.planned(world).map_err(|failure| ended(failure, None))?;
-        let at_work = world.records.lock.as_ref().filter(|lock| lock.state == LockState::Held);
+        let at_work = world.records.holder();
         let Some((lock, operation)) = at_work.and_then(|lock| Some((lock, lock.operation.as_ref()?))) else {
             return Ok((None, Watch::new(&self.global.clock)));
         };
@@ -88,7 +88,7 @@ impl Operator<'_> {
 
 /// Who is at work, for the head of the plan.
 pub(super) fn named(world: &World) -> Option<String> {
-    let at_work = world.records.lock.as_ref().filter(|lock| lock.state == LockState::Held);
+    let at_work = world.records.holder();
     at_work.map(|lock| format!("{}: will be halted first", at(lock)))
 }
 

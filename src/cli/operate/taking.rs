@@ -90,7 +90,7 @@ impl Operator<'_> {
         let operation = OperationId(new_id(&self.global.clock));
         let intent = self.intent(plan, &operation, &who, world)?;
         let at_least = if self.work.at_work == AtWork::Halts { constants::LEASE + constants::GRACE * 2 } else { Duration::ZERO };
-        let held = self.desk.lock(who, intent, plan, watch, before, at_least).await?;
+        let held = self.desk.lock(who, intent, Some(plan), watch, before, at_least).await?;
         Ok((held, operation))
     }
 }

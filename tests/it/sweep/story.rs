@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adstage::aws::Guard;
+use adstage::model::drift;
 
 use super::invariants;
 use super::stage::{self, Start, greet};
@@ -70,7 +71,7 @@ impl Story {
     async fn played(&self) -> Result<Told, String> {
         let mut scene = Scene::new(self).await;
         let went = scene.act(0, self.deed).await;
-        let by_itself = scene.settled();
+        let by_itself = scene.well().await;
         let mut said = vec![went];
         if !by_itself {
             said.extend(scene.recover(self.next).await);
@@ -141,6 +142,11 @@ impl Scene {
         self.scopes.iter().filter_map(|scope| self.row(scope, "LOCK")).all(|row| row["st"]["S"] == "free" && row["open"]["S"].is_null())
     }
 
+    /// Nothing is left for anybody to do: neither says the lock so, nor `status`.
+    async fn well(&self) -> bool {
+        self.settled() && drift(&self.yard.environment, &self.yard.operator("onlooker").await.world().await).is_empty()
+    }
+
     async fn operator(&self, number: usize) -> Operator {
         let (name, clock) = (NAMES[number], self.yard.clock.another());
         let operator = self.yard.operator_over(name, clock.clone(), self.wires.of(name, &clock)).await;
@@ -192,7 +198,7 @@ impl Scene {
                 let went = self.act(self.came, deed).await;
                 deed = deed.after(&went);
                 said.push(went);
-                if self.settled() {
+                if self.well().await {
                     break;
                 }
             }
@@ -227,7 +233,11 @@ impl Deed {
         match self {
             _ if says("Unfinished(") => Self::Resume,
             Self::Resume if says("--abort") => Self::Abort,
+            Self::Abort if says("adstage resume") => Self::Resume,
             _ if says("adstage rollback") => Self::Rollback,
+            Self::Setup | Self::Bake => self,
+            // It is over, and left something that the next one clears.
+            _ if says("Deployed") || says("RolledBack") => Self::Deploy,
             // Where nothing served before, there is only the way forward.
             Self::Rollback if says("Refused(") => Self::Resume,
             same => same,

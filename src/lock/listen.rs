@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use super::acquire::{View, read};
+use super::constants::LISTEN;
+use super::lapse::Watch;
 use crate::aws::{Dynamodb, Error};
 use crate::clock::Clock;
-use crate::lock::{self, View, Watch, constants};
 use crate::model::{LockRecord, LockState, Scope};
 
 const LOOK: Duration = Duration::from_secs(1);
@@ -21,11 +23,11 @@ pub struct Sign {
     pub quiet: Duration,
 }
 
-/// Watches until the holder gives a sign, at most for [`constants::LISTEN`]. `tell` hears once whom we watch.
+/// Watches until the holder gives a sign, at most for [`LISTEN`](super::constants::LISTEN). `tell` hears once whom we watch.
 pub async fn listen(db: &Dynamodb, clock: &Clock, scope: &Scope, tell: &(dyn Fn(&LockRecord) + Sync)) -> Result<Sign, Error> {
     let (started, mut watch, mut first) = (clock.moment(), Watch::new(clock), None);
     loop {
-        let view = lock::read(db, scope).await?;
+        let view = read(db, scope).await?;
         let Some(lock) = view.lock.as_ref().filter(|lock| lock.state == LockState::Held) else {
             return Ok(Sign { view, alive: None, quiet: Duration::ZERO });
         };
@@ -37,14 +39,9 @@ pub async fn listen(db: &Dynamodb, clock: &Clock, scope: &Scope, tell: &(dyn Fn(
                 tell(lock);
             }
             Some(seen) if seen != now => return Ok(Sign { view, alive: Some(true), quiet }),
-            Some(_) if clock.passed(started) >= constants::LISTEN => return Ok(Sign { view, alive: Some(false), quiet }),
+            Some(_) if clock.passed(started) >= LISTEN => return Ok(Sign { view, alive: Some(false), quiet }),
             Some(_) => {}
         }
         clock.sleep(LOOK).await;
     }
-}
-
-/// When somebody else may take the lock of a holder who was quiet for so long.
-pub fn lapses_in(lock: &LockRecord, quiet: Duration) -> Duration {
-    (Duration::from_millis(lock.lease_ms) + constants::GRACE).saturating_sub(quiet)
 }

@@ -14,7 +14,7 @@ use super::candidate::{Candidate, spec};
 use super::draft::{Doomed, Draft};
 use super::reassert::landed_late;
 use super::refusal::{Reasons, rollback};
-use super::situation::{Cut, Situation, Standing, said};
+use super::situation::{Cut, Situation, Standing, between, said};
 use super::{Plan, Refusal, StageName, Step, select};
 
 /// A rule forwards to at most this many target groups (*Elastic Load Balancing API Reference v2*, ForwardActionConfig).
@@ -233,7 +233,7 @@ fn half_moved(situation: &Situation, reasons: &mut Reasons) {
         reasons.add(text, format!("adstage resume {}", situation.environment.name));
     }
     if let Cut::Between(operation) = situation.cut {
-        reasons.add(format!("{} was cut short after it had moved some routes and not others", said(operation)), &back);
+        reasons.add(between(operation), &back);
     }
 }
 

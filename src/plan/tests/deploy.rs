@@ -287,8 +287,15 @@ fn split_visitors_are_put_back_by_rollback() {
     ");
     let (environment, mut world) = world("web: r41 x3 warm, r42 x3 100% untried, head=r41; admin: r41 x1 live, r42 x1 idle");
     world.records.operations = vec![operation(OperationKind::Deploy, 42, Some(41))];
+    let resumed = said(super::super::reassert(&environment, &world));
     assert_snapshot!(deploy(&(environment, world)), @"
     REFUSED cannot deploy to production
+      because  the deploy of r42 by ana was cut short after it had moved some routes and not others
+      next     adstage rollback production
+    ");
+    // Nothing is open, so there is nothing to resume; but that is not all there is to say.
+    assert_snapshot!(resumed, @"
+    REFUSED cannot put production back to what its records say
       because  the deploy of r42 by ana was cut short after it had moved some routes and not others
       next     adstage rollback production
     ");

@@ -250,8 +250,11 @@ impl Deed {
             Self::Bake => operator.bake("2").await,
             Self::Deploy => operator.deploy().await,
             Self::Rollback => operator.rollback().await,
-            Self::Resume => operator.resume(false).await,
-            Self::Abort => operator.resume(true).await,
+            Self::Resume | Self::Abort => match operator.resume(self == Self::Abort).await {
+                // As the command does.
+                Went::Nothing => operator.reassert().await,
+                went => went,
+            },
         }
     }
 }

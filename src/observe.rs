@@ -41,7 +41,7 @@ pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: W
         Some(door) => (Some(address(environment, &door.load_balancer)), door.listener.map(|listener| listener.arn), door.rules),
     };
     let fleets = fleets(groups, target_groups, templates, &rules);
-    Ok(World { listener, address, rules, fleets, images, records })
+    Ok(World { listener, address, rules, fleets, images, boxes: Vec::new(), records })
 }
 
 /// The app's own images in this account and Region, newest first.
@@ -53,7 +53,7 @@ pub async fn images(aws: &Aws, environment: &Environment) -> Result<Vec<Image>, 
 pub async fn image_world(aws: &Aws, environment: &Environment, scope: &Scope) -> Result<World, Error> {
     let (images, view) = tokio::try_join!(images(aws, environment), lock::read(&aws.dynamodb, scope))?;
     let records = Records { lock: view.lock, freeze: view.freeze, ..Records::default() };
-    Ok(World { listener: None, address: None, rules: Vec::new(), fleets: Vec::new(), images, records })
+    Ok(World { images, records, ..World::default() })
 }
 
 /// Everything the state table says about a scope.

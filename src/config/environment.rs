@@ -25,7 +25,7 @@ fn subnet(text: &str) -> bool {
     forms::id("subnet-", text)
 }
 
-fn security_group(text: &str) -> bool {
+pub(super) fn security_group(text: &str) -> bool {
     forms::id("sg-", text)
 }
 
@@ -67,7 +67,7 @@ pub(super) fn read(book: &Book<'_>, entry: &Entry, merged: &[Entry], shared: &Sh
     })
 }
 
-fn load_balancer(
+pub(super) fn load_balancer(
     section: Section<'_>,
     default_name: &str,
     subnets: Option<&Spot<Vec<String>>>,

@@ -150,6 +150,14 @@ pub(super) fn list<T: PartialEq>(item: impl Fn(&Node) -> Read<T>) -> impl Fn(&No
     }
 }
 
+/// The arguments of a command, at least one; the same may come again.
+pub(super) fn arguments(node: &Node) -> Read<Vec<String>> {
+    match &node.value {
+        Value::List(items) if !items.is_empty() => items.iter().map(filled).collect(),
+        _ => Err(Wrong::kind("a list of arguments, at least one", node)),
+    }
+}
+
 /// A list with something in it.
 pub(super) fn some<T: PartialEq>(item: impl Fn(&Node) -> Read<T>) -> impl Fn(&Node) -> Read<Vec<T>> {
     let all = list(item);

@@ -9,6 +9,7 @@ mod forms;
 mod image;
 mod kind;
 mod problem;
+mod review;
 mod section;
 mod service;
 mod version;
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{End, Failure};
-use crate::model::{AppName, Builder, Environment, EnvironmentName, Seconds, nearest};
+use crate::model::{AppName, Builder, Environment, EnvironmentName, Review, Seconds, nearest};
 use document::{Entry, Node, Value};
 use problem::Problem;
 use section::{Book, Section};
@@ -40,6 +41,8 @@ pub struct Config {
     pub builder: Builder,
     /// Every environment by name.
     pub environments: BTreeMap<EnvironmentName, Environment>,
+    /// Review boxes, if there are to be any.
+    pub review: Option<Review>,
     /// Every setting in force and where it stands.
     pub settings: Vec<Setting>,
 }
@@ -56,6 +59,15 @@ impl Config {
             Some(near) => failure.because(format!("did you mean `{near}`?")),
             None => failure.because(format!("it defines {}", names.join(", "))),
         })
+    }
+}
+
+impl Config {
+    /// Review boxes; the failure says what to add.
+    pub fn review(&self) -> Result<&Review, Failure> {
+        let missing = || Failure::new(End::Config, format!("{} has no [review]", self.path.display()));
+        let how = "review boxes need a table of their own: [review] with environment, domain and security-groups";
+        self.review.as_ref().ok_or_else(|| missing().because(how))
     }
 }
 
@@ -108,10 +120,13 @@ fn read(book: &Book<'_>, document: &Node, path: &Path) -> Option<Config> {
     let services = service::read(&root, &repositories);
     let shared = environment::Shared { app: app.as_ref(), state_table: state_table.as_ref(), services: &services };
     let environments = read_environments(&root, &shared);
+    let around = review::Around { app: app.as_ref(), environments: environments.as_ref(), names: &names, services: &services };
+    let review = review::read(&root, &around);
     root.finish();
     let settings = book.settings.take();
     let path = path.to_path_buf();
-    Some(Config { path, app: app?.value, state_table: state_table?.value, builder: builder?, environments: environments?, settings })
+    let (app, state_table) = (app?.value, state_table?.value);
+    Some(Config { path, app, state_table, builder: builder?, environments: environments?, review: review?, settings })
 }
 
 /// Every environment with the defaults under it.

@@ -16,6 +16,8 @@ pub(super) struct Base {
     pub key: String,
     /// Whether a port is written, right or wrong.
     pub has_port: bool,
+    /// What must be up before it starts on a review box, as written.
+    pub needs: Option<Spot<Vec<String>>>,
     /// What it is, if nothing is wrong with it.
     pub parts: Option<Parts>,
 }
@@ -75,6 +77,7 @@ fn service(entry: &Entry, section: Section<'_>, repositories: &[String]) -> (Bas
         }
         None
     };
+    let needs = section.want("needs", kind::list(kind::filled));
     let variables = variables(&section);
     section.finish();
     let right = !has_port || (port.is_some() && health.is_some());
@@ -89,7 +92,7 @@ fn service(entry: &Entry, section: Section<'_>, repositories: &[String]) -> (Bas
         }),
         _ => None,
     };
-    (Base { key: entry.key.clone(), has_port, parts }, port)
+    (Base { key: entry.key.clone(), has_port, needs, parts }, port)
 }
 
 /// `variables`: names and texts.

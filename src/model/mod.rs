@@ -13,6 +13,7 @@ mod names;
 mod provision;
 mod records;
 mod release;
+mod review;
 mod spelling;
 mod status;
 mod traffic;
@@ -29,16 +30,17 @@ pub use event::{Event, Mark, Outcome};
 pub use fleet::{Fleet, FleetKey, Group, GroupInstance, TargetGroup, TargetHealth, TargetState, Template};
 pub use image::{Image, ImageState, Provenance};
 pub use names::{
-    AppName, EnvironmentName, ImageId, NameError, OperationId, PROBE_HEADER, ReleaseNumber, RepositoryName, ServiceName, resource_name,
-    short_name, tag,
+    AppName, BackingName, BoxName, EnvironmentName, ImageId, NameError, OperationId, PROBE_HEADER, ReleaseNumber, RepositoryName,
+    ServiceName, resource_name, short_name, tag,
 };
 pub use provision::{Manifest, ProvisionRepository, ProvisionSpec};
 pub use records::{FORMAT, Resource, Scope, sk};
 pub use release::{Release, ServiceSpec, Verdict};
+pub use review::{Approval, Backing, BoxInstance, BoxTargetGroup, Inspection, REVIEW, Review, ReviewBox, box_target_group};
 pub use spelling::{instances, nearest};
 pub use status::{Direction, StepStatus};
 pub use traffic::{Conditions, Rule, RuleAction, RuleKey, Weights};
-pub use userdata::{AGENT_PORT, USER_DATA_LIMIT, UserData, UserDataError, UserService};
+pub use userdata::{AGENT_PORT, Checkout, USER_DATA_LIMIT, UserBox, UserData, UserDataError, UserService};
 pub use world::{
     Broken, Drift, FreezeRecord, Head, LockRecord, LockState, OperationKind, OperationRecord, Records, ReleaseRecord, Serving, World,
 };

@@ -74,6 +74,14 @@ name!(
     AppName, 20
 );
 name!(
+    /// A review box. It is a label of a host name, and part of names of 32 characters.
+    BoxName, 20
+);
+name!(
+    /// A store every review box has for itself, such as `postgres`.
+    BackingName, 20
+);
+name!(
     /// A named place with its own config, lock and journal.
     EnvironmentName, 20
 );
@@ -178,6 +186,14 @@ pub mod tag {
     pub const VERIFIED: &str = "adstage:verified";
     /// On images: `adstage:ref.<repository>` holds the commit.
     pub const REF_PREFIX: &str = "adstage:ref.";
+    /// On everything of a review box: its name.
+    pub const BOX: &str = "adstage:box";
+    /// On a review box: when its fuse burns down, RFC 3339. The agent on it reads this again and again, so it can be moved.
+    pub const EXPIRES: &str = "adstage:expires";
+    /// On a review box: `adstage:asked.<repository>` holds the branch or tag that was asked for.
+    pub const ASKED_PREFIX: &str = "adstage:asked.";
+    /// On a review box that somebody found good, and on an image baked from it: hash of the commits, when, who; with spaces between.
+    pub const APPROVED: &str = "adstage:approved";
     /// On a proof instance: seconds after which its agent shuts the machine down, which terminates it (its user data is no script that
     /// could light the fuse).
     pub const LIFETIME: &str = "adstage:lifetime";

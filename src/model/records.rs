@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, Environment, EnvironmentName, OperationId, ReleaseNumber};
+use super::{AppName, BoxName, Environment, EnvironmentName, OperationId, REVIEW, ReleaseNumber};
 
 /// The newest format of a row that this binary reads, and the one it writes. 2: locks name what their holders share, and whether they were
 /// broken; an older binary would take over without either.
@@ -51,6 +51,11 @@ impl Scope {
     /// The baking of one image: `shop#image.<hash>`. An environment's name holds no dot, so the two never meet.
     pub fn bake(table: &str, app: &AppName, hash: &str) -> Self {
         Self { table: table.to_string(), pk: format!("{app}#image.{hash}") }
+    }
+
+    /// One review box: `shop#review.blue`. As with images, the dot keeps it apart from environments.
+    pub fn review(table: &str, app: &AppName, name: &BoxName) -> Self {
+        Self { table: table.to_string(), pk: format!("{app}#{REVIEW}.{name}") }
     }
 
     /// The partition of what the app's environments share: `shop#shared`.

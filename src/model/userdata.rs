@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, EnvironmentName, ReleaseNumber, RepositoryName, ServiceName};
+use super::{AppName, Backing, BackingName, BoxName, EnvironmentName, ReleaseNumber, RepositoryName, ServiceName, Source};
 
 /// Port of the agent's own health answer, on every instance.
 pub const AGENT_PORT: u16 = 7600;
@@ -30,6 +30,42 @@ pub struct UserData {
     pub release: Option<ReleaseNumber>,
     /// What each service is.
     pub services: BTreeMap<ServiceName, UserService>,
+    /// What makes it a review box, if it is one.
+    #[serde(default, rename = "box", skip_serializing_if = "Option::is_none")]
+    pub review: Option<UserBox>,
+}
+
+/// What a review box is told beyond its services.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserBox {
+    /// Which box.
+    pub name: BoxName,
+    /// Every repository that is not to be as on the image, or whose build must run again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub checkouts: BTreeMap<RepositoryName, Checkout>,
+    /// The stores it has for itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub backing: BTreeMap<BackingName, Backing>,
+    /// What must be up before each service starts: names of stores and services. No circles.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub needs: BTreeMap<ServiceName, Vec<String>>,
+}
+
+/// A repository at another commit than the image's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkout {
+    /// Where to fetch it from.
+    pub source: Source,
+    /// What was asked for, so that whoever works on the box finds the branch: `feature-x`, or the commit itself.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The commit, in full.
+    pub commit: String,
+    /// Shell command run in its folder after checkout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
 }
 
 /// One service as an instance runs it.
@@ -72,7 +108,12 @@ impl UserData {
         release: Option<ReleaseNumber>,
         services: BTreeMap<ServiceName, UserService>,
     ) -> Self {
-        Self { adstage: FORMAT, app, environment, release, services }
+        Self { adstage: FORMAT, app, environment, release, services, review: None }
+    }
+
+    /// The same for a review box.
+    pub fn of_box(self, review: UserBox) -> Self {
+        Self { review: Some(review), ..self }
     }
 
     /// As text, the same for the same values. EC2 wants it base64-encoded on top.

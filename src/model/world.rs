@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fleet, Image, OperationId, Outcome, Release, ReleaseNumber, Resource, Rule, RuleAction, RuleKey, ServiceName, Verdict, Weights,
+    Fleet, Image, OperationId, Outcome, Release, ReleaseNumber, Resource, ReviewBox, Rule, RuleAction, RuleKey, ServiceName, Verdict,
+    Weights,
 };
 
 /// One environment at one moment. Built by `observe`, read by `plan`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct World {
     /// ARN of the environment's listener; none before `adstage setup`.
     pub listener: Option<String>,
@@ -21,6 +22,8 @@ pub struct World {
     pub fleets: Vec<Fleet>,
     /// The app's images in this account and Region, newest first; empty when the command has no use for them.
     pub images: Vec<Image>,
+    /// Review boxes; empty when the command is not about any.
+    pub boxes: Vec<ReviewBox>,
     /// What the state table says.
     pub records: Records,
 }

@@ -1,0 +1,134 @@
+//! Review boxes: the whole company on one instance, at any mix of versions, for as long as its owner wants it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AppName, BackingName, BoxName, Environment, ImageId, RepositoryName, Seconds, ServiceName, TargetHealth, short_name};
+
+/// What boxes are called together: the environment that names their load balancer and their tags.
+pub const REVIEW: &str = "review";
+
+/// Review boxes as `adstage.toml` describes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// Where boxes live: the account, Region and subnets of the environment they are like, but their own name ([`REVIEW`]), security
+    /// groups and load balancer, and of its services only the programs and routes, none of the variables.
+    pub environment: Environment,
+    /// A box `blue` is reached at `blue.<domain>`.
+    pub domain: String,
+    /// EC2 instance type of a box.
+    pub instance_type: String,
+    /// How long a box lives if nobody says otherwise.
+    pub ttl: Seconds,
+    /// From launch until every service must be healthy: checkouts and builds happen meanwhile.
+    pub ready_within: Seconds,
+    /// What every box has for itself, by name.
+    pub backing: BTreeMap<BackingName, Backing>,
+    /// What must be up before each service starts: names of backing stores and services. No circles.
+    pub needs: BTreeMap<ServiceName, Vec<String>>,
+    /// The command that opens a shell on a box; placeholders `{instance}`, `{address}`, `{region}`, `{box}`.
+    pub shell: Vec<String>,
+    /// The command that runs one command on a box; also `{command}` (one text for a shell) and `{command-json}` (SSM's parameters).
+    pub run: Vec<String>,
+    /// Shell command run on a box before it is captured as an image.
+    pub clean: Option<String>,
+}
+
+/// A store every box has for itself: a database, a queue. Its data is on the box and goes with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backing {
+    /// The command that runs it in the foreground, given to `sh -c`. `$DATA` is its folder on the box, `$HOST` the box's address.
+    pub run: String,
+    /// Succeeds once it takes requests.
+    pub ready: String,
+    /// Run once before its first start, to fill the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<String>,
+    /// Variables of its process.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+}
+
+/// A review box as observed. Each part may be missing: its creation may have been cut short anywhere, or its fuse has burnt down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReviewBox {
+    /// Which.
+    pub name: BoxName,
+    /// Its instance, unless that is gone.
+    pub instance: Option<BoxInstance>,
+    /// ARNs of its rules.
+    pub rules: Vec<String>,
+    /// Its target groups: by service, and under no name the agent's, which is healthy when everything on the box is.
+    pub target_groups: Vec<BoxTargetGroup>,
+}
+
+/// The instance of a box, as EC2 and its tags tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BoxInstance {
+    /// Instance id.
+    pub id: String,
+    /// EC2's word: `pending`, `running`, `stopped`, ….
+    pub state: String,
+    /// Private IPv4 address.
+    pub address: Option<String>,
+    /// Its type.
+    pub instance_type: String,
+    /// The image it was launched from.
+    pub image: ImageId,
+    /// Whose it is.
+    pub owner: String,
+    /// When it was launched, RFC 3339.
+    pub launched: String,
+    /// When its fuse burns down, RFC 3339.
+    pub expires: String,
+    /// The commit each repository was asked to be at.
+    pub commits: BTreeMap<RepositoryName, String>,
+    /// The branch or tag that was asked for, where it is not as on the image.
+    pub asked: BTreeMap<RepositoryName, String>,
+    /// Somebody has looked at it and found it good.
+    pub approved: Option<Approval>,
+}
+
+/// Somebody approved what a box runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Who.
+    pub who: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// Of which commits ([`commits_hash`]).
+    pub commits: String,
+}
+
+/// One target group of a box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BoxTargetGroup {
+    /// The service it leads to; none for the agent's.
+    pub service: Option<ServiceName>,
+    /// Name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// The load balancer's verdict on the box.
+    #[serde(skip)]
+    pub targets: Vec<TargetHealth>,
+}
+
+/// What `adstage agent inspect` says on a box: what is really there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// Commit of each repository as checked out now.
+    pub commits: BTreeMap<RepositoryName, String>,
+    /// Files that differ from that commit or are unknown to git, by repository; repositories without any are left out.
+    pub dirty: BTreeMap<RepositoryName, Vec<String>>,
+    /// Every service, and why it is not well if it is not.
+    pub services: BTreeMap<ServiceName, Option<String>>,
+}
+
+/// Name of a box's target group, at most 32 characters; no service: the agent's.
+pub fn box_target_group(app: &AppName, name: &BoxName, service: Option<&ServiceName>) -> String {
+    let service = service.map_or("agent", ServiceName::as_str);
+    short_name(&format!("{app}-{REVIEW}-{name}-{service}"))
+}

@@ -45,8 +45,11 @@ pub enum Stop<E> {
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A look with all its retries is over by then. What takes longer is a machine that slept or a process that was stopped: what is waited for
+/// may have come about meanwhile, so that time does not count.
+const LONGEST_LOOK: Duration = Duration::from_secs(120);
 
-/// Looks until it is so, it never will be, or `within` has passed; calls `changed` whenever what is missing changes. Pauses grow from
+/// Looks until it is so, it never will be, or `within` has passed, not counting what this machine slept; calls `changed` whenever what is missing changes. Pauses grow from
 /// one second to ten and start over when something moves, each up to a quarter longer so that many operators do not ask in step.
 pub async fn poll_until<T, E, Asked>(
     clock: &Clock,
@@ -57,7 +60,7 @@ pub async fn poll_until<T, E, Asked>(
 where
     Asked: Future<Output = Look<T, E>>,
 {
-    let started = clock.moment();
+    let (mut left, mut then, mut slept) = (within, clock.moment(), Duration::ZERO);
     let mut rng = fastrand::Rng::with_seed(clock.wall().as_millisecond().unsigned_abs());
     let mut pause = FIRST_PAUSE;
     let mut shown: Option<Waiting> = None;
@@ -67,7 +70,8 @@ where
             Look::Failed(error) => return Err(Stop::Failed(error)),
             Look::Waiting(waiting) => waiting,
         };
-        let left = within.saturating_sub(clock.since(started));
+        left = left.saturating_sub(clock.since(then).min(slept + LONGEST_LOOK));
+        then = clock.moment();
         if left.is_zero() {
             return Err(Stop::TimedOut(waiting));
         }
@@ -78,7 +82,8 @@ where
         let jittered = pause.mul_f64(1.0 + rng.f64() / 4.0);
         let soonest = waiting.again_in.map_or(jittered, |wanted| wanted.min(jittered));
         // The last look is at the deadline, not after it.
-        clock.sleep(soonest.min(left)).await;
+        slept = soonest.min(left);
+        clock.sleep(slept).await;
         pause = pause.mul_f64(1.4).min(LONGEST_PAUSE);
         shown = Some(waiting);
     }
@@ -106,6 +111,20 @@ mod tests {
             poll_until(&clock, Duration::from_secs(600), |waiting| said.borrow_mut().push(waiting.text.clone()), look).await;
         assert_eq!(done, Ok(7));
         assert_eq!(*said.borrow(), ["0/1", "1/1, settling"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_slept_looks_again_before_it_gives_up() {
+        let (clock, looks) = (Clock::for_tests(), Cell::new(0));
+        let look = || {
+            looks.set(looks.get() + 1);
+            if looks.get() == 1 {
+                clock.sleep_machine(Duration::from_secs(8 * 3_600));
+            }
+            let so = looks.get() == 3;
+            async move { if so { Look::<_, ()>::Done(()) } else { Look::Waiting(Waiting::new("not yet")) } }
+        };
+        assert_eq!(poll_until(&clock, Duration::from_secs(300), |_| (), look).await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]

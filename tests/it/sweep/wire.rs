@@ -89,6 +89,8 @@ pub struct Wires {
     sandbox: Sandbox,
     /// Everybody's who has not slept.
     clock: Clock,
+    /// The machines'.
+    machines: Mutex<Vec<Clock>>,
     /// Account, Region, table, and partitions with a lock.
     place: [String; 3],
     scopes: Vec<String>,
@@ -99,7 +101,8 @@ pub struct Wires {
 impl Wires {
     pub fn new(sandbox: &Sandbox, clock: &Clock, place: [String; 3], scopes: Vec<String>) -> Arc<Self> {
         let (book, moved) = (Mutex::default(), watch::channel(()).0);
-        Arc::new(Self { sandbox: sandbox.clone(), clock: clock.clone(), place, scopes, book, moved })
+        let machines = Mutex::default();
+        Arc::new(Self { sandbox: sandbox.clone(), clock: clock.clone(), machines, place, scopes, book, moved })
     }
 
     /// From now on calls are numbered, from 0, and these are struck.
@@ -109,6 +112,7 @@ impl Wires {
 
     /// A process's way to AWS, and its clock.
     pub fn of(self: &Arc<Self>, who: &str, clock: &Clock) -> SharedHttpClient {
+        self.machines.lock().unwrap().push(clock.clone());
         SharedHttpClient::new(Wire { wires: self.clone(), who: who.to_string(), clock: clock.clone() })
     }
 
@@ -291,9 +295,9 @@ impl End {
             Some(Fault::KilledAfter) => self.end_as(Fate::Dead),
             Some(Fault::TakenOver) => self.end_as(Fate::Frozen),
             Some(Fault::Slept) => {
-                self.clock.sleep_machine(NIGHT);
-                // Whoever comes next lives eight hours later, too.
+                // Eight hours pass for everybody: whoever comes next, and whoever's line is frozen.
                 self.wires.clock.sleep_machine(NIGHT);
+                self.wires.machines.lock().unwrap().iter().for_each(|clock| clock.sleep_machine(NIGHT));
             }
             _ => {}
         }

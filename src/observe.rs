@@ -1,5 +1,9 @@
 //! Looks: read-only calls, concurrent and batched, into a [`World`]. Nothing is described twice.
 
+mod boxes;
+
+pub use boxes::{box_world, boxes};
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::aws::{Aws, Error, GroupInfo, ListenerInfo, LoadBalancerInfo, Tags, TargetGroupInfo, TemplateInfo};
@@ -102,13 +106,9 @@ fn tags_of(environment: &Environment) -> Tags {
 /// The environment's target groups with their verdicts, by fleet. There is no filter by tag, so those whose names can be ours are asked
 /// for their tags (a long name keeps its first characters).
 async fn target_groups(aws: &Aws, environment: &Environment) -> Result<BTreeMap<FleetKey, TargetGroup>, Error> {
-    let prefix = format!("{}-{}-", environment.app, environment.name);
-    let prefix = prefix[..prefix.len().min(23)].trim_end_matches('-');
-    let named: Vec<TargetGroupInfo> = aws.elbv2.target_groups().await?.into_iter().filter(|group| group.name.starts_with(prefix)).collect();
-    let arns: Vec<String> = named.iter().map(|group| group.arn.clone()).collect();
-    let tags = existing_tags(aws, &arns).await?;
+    let tagged = tagged(aws, &format!("{}-{}-", environment.app, environment.name)).await?;
     let ours: Vec<(FleetKey, TargetGroupInfo)> =
-        named.into_iter().filter_map(|group| Some((key(environment, tags.get(&group.arn)?)?, group))).collect();
+        tagged.into_iter().filter_map(|(group, tags)| Some((key(environment, &tags)?, group))).collect();
     let arns: Vec<String> = ours.iter().map(|(_, group)| group.arn.clone()).collect();
     let mut verdicts = aws.elbv2.target_healths(&arns).await?;
     let known = |(fleet, group): (FleetKey, TargetGroupInfo)| {
@@ -117,6 +117,15 @@ async fn target_groups(aws: &Aws, environment: &Environment) -> Result<BTreeMap<
         Some((fleet, TargetGroup { name: group.name, arn: group.arn, targets }))
     };
     Ok(ours.into_iter().filter_map(known).collect())
+}
+
+/// The target groups whose names begin like this, as far as short names do, with their tags.
+async fn tagged(aws: &Aws, prefix: &str) -> Result<Vec<(TargetGroupInfo, Tags)>, Error> {
+    let prefix = prefix[..prefix.len().min(23)].trim_end_matches('-');
+    let named: Vec<TargetGroupInfo> = aws.elbv2.target_groups().await?.into_iter().filter(|group| group.name.starts_with(prefix)).collect();
+    let arns: Vec<String> = named.iter().map(|group| group.arn.clone()).collect();
+    let mut tags = existing_tags(aws, &arns).await?;
+    Ok(named.into_iter().filter_map(|group| Some((tags.remove(&group.arn)?, group))).map(|(tags, group)| (group, tags)).collect())
 }
 
 /// Tags by ARN. One group deleted meanwhile fails a whole batch, so then each is asked for by itself.

@@ -17,7 +17,7 @@ use crate::execute;
 use crate::failure::{End, Failure};
 use crate::journal::{self, Entry};
 use crate::lock::{self, Blocked, Held, Release, Watch};
-use crate::model::{Confirm, Event, Mark, OperationId, OperationKind, Outcome, Scope, Serving, World, serving};
+use crate::model::{BoxName, Confirm, Event, Mark, OperationId, OperationKind, Outcome, Scope, Serving, World, serving};
 use crate::observe::{self, Wants};
 use crate::plan::{self, Ask, Plan, Refusal};
 
@@ -63,7 +63,7 @@ pub enum OnUnfinished {
 impl<'w> Work<'w> {
     fn desk(&'w self, access: &'w Access, global: &'w Global) -> Desk<'w> {
         let Self { verb, subject, command, scope, look, .. } = self;
-        Desk { verb, subject, command, scope, serves: *look != Look::Images, access, global }
+        Desk { verb, subject, command, scope, serves: matches!(look, Look::Environment { .. }), access, global }
     }
 }
 
@@ -88,7 +88,7 @@ pub enum AtWork {
 }
 
 /// What has to be known to plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look {
     /// The environment.
     Environment {
@@ -97,6 +97,9 @@ pub enum Look {
     },
     /// The app's images only.
     Images,
+    /// One review box, the listener it is behind, and the app's images.
+    #[allow(dead_code, reason = "the commands come next")]
+    Box(BoxName),
 }
 
 /// `--plan`.
@@ -177,9 +180,10 @@ struct Operator<'o> {
 impl Operator<'_> {
     async fn look(&self) -> Result<World, Failure> {
         let (aws, environment) = (&self.access.aws, &self.access.environment);
-        let world = match self.work.look {
-            Look::Environment { images } => observe::world(aws, environment, &self.work.scope, Wants { images }).await,
+        let world = match &self.work.look {
+            Look::Environment { images } => observe::world(aws, environment, &self.work.scope, Wants { images: *images }).await,
             Look::Images => observe::image_world(aws, environment, &self.work.scope).await,
+            Look::Box(name) => observe::box_world(aws, environment, &self.work.scope, name).await,
         };
         let mut world = world.map_err(|error: Error| refused(error, environment))?;
         // A freeze that is over is none; a plan has no clock to know.
@@ -225,7 +229,7 @@ impl Operator<'_> {
         let refused =
             |refusal: Refusal| Failure { because: refusal.because, next: refusal.next, ..Failure::new(End::Refused, refusal.what) };
         let plan = (self.work.plan)(world).map_err(refused)?;
-        let flaws = plan::lint(&plan, Some(world).filter(|_| self.work.look != Look::Images));
+        let flaws = plan::lint(&plan, Some(world).filter(|_| self.desk.serves));
         if flaws.is_empty() {
             return Ok(plan);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{AppName, BackingName, BoxName, Environment, ImageId, RepositoryName, Seconds, ServiceName, TargetHealth, short_name};
 
@@ -100,6 +101,26 @@ pub struct Approval {
     pub at: String,
     /// Of which commits ([`commits_hash`]).
     pub commits: String,
+}
+
+impl Approval {
+    /// As the value of a tag: hash of the commits, when, who.
+    pub fn tag(&self) -> String {
+        format!("{} {} {}", self.commits, self.at, self.who)
+    }
+
+    /// Reads what [`tag`](Self::tag) wrote.
+    pub fn of_tag(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, ' ').map(ToString::to_string);
+        let (commits, at, who) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Self { who, at, commits })
+    }
+}
+
+/// The first 12 hex digits of the hash of these commits: which mix of versions was approved.
+pub fn commits_hash(commits: &BTreeMap<RepositoryName, String>) -> String {
+    let text: String = commits.iter().map(|(name, commit)| format!("{name}={commit}\n")).collect();
+    Sha256::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One target group of a box.

@@ -57,6 +57,10 @@ pub struct InstanceInfo {
     pub image: String,
     /// Its type.
     pub instance_type: String,
+    /// Private IPv4 address, once it has one.
+    pub address: Option<String>,
+    /// When it was launched, RFC 3339.
+    pub launched: String,
     /// Tags.
     pub tags: Tags,
 }
@@ -79,6 +83,18 @@ pub enum InstanceState {
 }
 
 impl InstanceState {
+    /// EC2's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::ShuttingDown => "shutting-down",
+            Self::Terminated => "terminated",
+        }
+    }
+
     /// It ended, or is about to, for good.
     pub fn is_gone(self) -> bool {
         matches!(self, Self::ShuttingDown | Self::Terminated)
@@ -210,6 +226,12 @@ fn info(found: types::Instance) -> Option<InstanceInfo> {
         reason: reason.filter(|(code, _)| !code.is_empty()),
         image: found.image_id.unwrap_or_default(),
         instance_type: found.instance_type.map(|kind| kind.as_str().to_string()).unwrap_or_default(),
+        address: found.private_ip_address,
+        launched: found
+            .launch_time
+            .and_then(|time| jiff::Timestamp::from_second(time.secs()).ok())
+            .map(|time| time.to_string())
+            .unwrap_or_default(),
         tags: from_tags(found.tags),
     })
 }

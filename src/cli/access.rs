@@ -56,7 +56,7 @@ impl Global {
     }
 
     /// `--profile`, then the variables, then the environment's own, which credentials given to this very process overrule.
-    fn profile(&self, environment: &Environment) -> Option<String> {
+    pub(super) fn profile(&self, environment: &Environment) -> Option<String> {
         let asked = self.options.profile.clone().or_else(|| self.surroundings.profile.clone());
         let own = environment.profile.clone().filter(|_| !self.surroundings.ambient_credentials);
         asked.or(own)

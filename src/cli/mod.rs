@@ -30,6 +30,7 @@ mod resume;
 mod rollback;
 mod sandbox;
 mod setup;
+pub mod shell;
 mod shop;
 mod status;
 

@@ -182,6 +182,17 @@ impl Report {
         }
     }
 
+    /// Output of another program's, passed on to stdout as it comes. Whoever closed the pipe has seen enough.
+    pub fn pass(&self, bytes: &[u8]) {
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    }
+
+    /// The same on stderr.
+    pub fn pass_error(&self, bytes: &[u8]) {
+        let _ = io::stderr().lock().write_all(bytes);
+    }
+
     /// If the command fails, its JSON error also holds these fields.
     pub fn attach(&self, fields: Map<String, Value>) {
         self.state().attached.extend(fields);

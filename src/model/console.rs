@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RepositoryName, ServiceName};
+use super::{BackingName, RepositoryName, ServiceName};
 
 const PREFIX: &str = "adstage-agent ";
 
@@ -80,6 +80,73 @@ pub enum ConsoleLine {
         /// Why, one line.
         what: String,
     },
+    /// A review box fetches a repository at another commit than its image's.
+    Fetching {
+        /// Which.
+        repository: RepositoryName,
+        /// What was asked for.
+        #[serde(rename = "ref")]
+        reference: String,
+        /// The commit.
+        commit: String,
+    },
+    /// A review box runs a repository's build.
+    Building {
+        /// Which.
+        repository: RepositoryName,
+    },
+    /// A repository of a review box is at the commit asked for, and built.
+    Built {
+        /// Which.
+        repository: RepositoryName,
+        /// The commit.
+        commit: String,
+    },
+    /// Somebody works in a repository of a review box: it is left as it is.
+    Kept {
+        /// Which.
+        repository: RepositoryName,
+        /// The commit it is at.
+        commit: String,
+        /// Files with uncommitted changes, the first of them.
+        #[serde(default)]
+        files: Vec<String>,
+    },
+    /// A review box cannot have a repository at the commit asked for, or its build fails. Terminal: nothing is started.
+    CheckoutFailed {
+        /// Which.
+        repository: RepositoryName,
+        /// What went wrong, one line.
+        what: String,
+        /// The last lines of output.
+        #[serde(default)]
+        tail: Vec<String>,
+    },
+    /// A backing store takes requests.
+    BackingUp {
+        /// Which.
+        store: BackingName,
+    },
+    /// A backing store cannot be prepared. Terminal: nothing is started.
+    BackingFailed {
+        /// Which.
+        store: BackingName,
+        /// What went wrong, one line.
+        what: String,
+        /// The last lines of output.
+        #[serde(default)]
+        tail: Vec<String>,
+    },
+    /// When a review box's fuse burns down; said again whenever that was changed.
+    Expires {
+        /// RFC 3339.
+        at: String,
+    },
+    /// A review box's fuse has burnt down: it shuts itself down.
+    Expired {
+        /// RFC 3339.
+        at: String,
+    },
 }
 
 impl ConsoleLine {
@@ -107,7 +174,15 @@ impl ConsoleLine {
 
     /// True when waiting longer will not help.
     pub fn is_terminal_failure(&self) -> bool {
-        matches!(self, Self::ProvisionFailed { .. } | Self::CrashLooping { .. } | Self::BootFailed { .. })
+        matches!(
+            self,
+            Self::ProvisionFailed { .. }
+                | Self::CrashLooping { .. }
+                | Self::BootFailed { .. }
+                | Self::CheckoutFailed { .. }
+                | Self::BackingFailed { .. }
+                | Self::Expired { .. }
+        )
     }
 
     /// The last lines of output it carries.
@@ -116,7 +191,9 @@ impl ConsoleLine {
             Self::ProvisionFailed { tail, .. }
             | Self::Unwell { tail, .. }
             | Self::Exited { tail, .. }
-            | Self::CrashLooping { tail, .. } => tail,
+            | Self::CrashLooping { tail, .. }
+            | Self::CheckoutFailed { tail, .. }
+            | Self::BackingFailed { tail, .. } => tail,
             _ => &[],
         }
     }
@@ -134,6 +211,21 @@ impl ConsoleLine {
             Self::Exited { service, code, .. } => format!("{service} exited with {code}"),
             Self::CrashLooping { service, restarts, .. } => format!("{service} exits as soon as it starts ({restarts} restarts)"),
             Self::BootFailed { what } => format!("the agent could not start: {what}"),
+            Self::Fetching { repository, reference, commit } if reference == commit => format!("fetching {repository} at {commit}"),
+            Self::Fetching { repository, reference, commit } => format!("fetching {repository} at {reference} ({commit})"),
+            Self::Building { repository } => format!("building {repository}"),
+            Self::Built { repository, commit } => format!("{repository} is at {commit}, built"),
+            Self::Kept { repository, commit, files } if files.is_empty() => {
+                format!("{repository} was moved to {commit} by hand and is left as it is")
+            }
+            Self::Kept { repository, files, .. } => {
+                format!("{repository} has uncommitted changes and is left as it is: {}", files.join(", "))
+            }
+            Self::CheckoutFailed { repository, what, .. } => format!("{repository}: {what}"),
+            Self::BackingUp { store } => format!("{store} up"),
+            Self::BackingFailed { store, what, .. } => format!("{store}: {what}"),
+            Self::Expires { at } => format!("expires at {at}"),
+            Self::Expired { at } => format!("expired at {at}: shutting down"),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `adstage sandbox`: AWS on this computer.
 
+mod shell;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command as Process, Stdio};
@@ -37,8 +39,9 @@ enum Act {
     Start(Start),
     /// End the sandbox, every process of it, and whatever one that was killed left behind
     Stop(Place),
-    /// Show where it answers, its load balancers' addresses and every instance
+    /// Show where it answers, the addresses of its load balancers and review boxes, and every instance
     Status(Place),
+    Shell(shell::Args),
     Demo(demo::Args),
     #[command(hide = true)]
     Shop(shop::Args),
@@ -90,6 +93,7 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         Act::Start(args) => start(&args, global).await,
         Act::Stop(place) => stop(&place.home(global)?, global).await,
         Act::Status(place) => status(&place.home(global)?, global).await,
+        Act::Shell(args) => shell::run(args, global).await,
         Act::Demo(args) => demo::run(args, global).await,
         Act::Shop(args) => shop::run(args, global).await,
     }
@@ -268,9 +272,14 @@ fn kill(home: &Home) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn status(home: &Home, global: &Global) -> Result<(), Failure> {
+/// The sandbox that runs in a folder.
+fn running(home: &Home) -> Result<Record, Failure> {
     let none = || Failure::new(End::Refused, "no sandbox is running here").next("adstage sandbox start --detach");
-    let record = home.record().with_context(|| unusable(home))?.ok_or_else(none)?;
+    home.record().with_context(|| unusable(home))?.ok_or_else(none)
+}
+
+async fn status(home: &Home, global: &Global) -> Result<(), Failure> {
+    let record = running(home)?;
     let mut status = control(&record.endpoint, http::Method::GET, "/_sandbox/status").await.context("the sandbox does not answer")?;
     for (key, value) in
         [("id", json!(record.id)), ("pid", json!(record.pid)), ("started", json!(record.started)), ("home", json!(home.path()))]
@@ -280,8 +289,9 @@ async fn status(home: &Home, global: &Global) -> Result<(), Failure> {
     global.report.result(&status, || {
         let heading = format!("{} since {}, process {}\n", record.endpoint, record.started, record.pid);
         let balancers = table(&status["load_balancers"], &["name", "url"]);
+        let boxes = table(&status["boxes"], &["name", "url"]);
         let instances = table(&status["instances"], &["id", "address", "environment", "mode", "services", "release", "state", "pid"]);
-        [heading, balancers, instances].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+        [heading, balancers, boxes, instances].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
     })
 }
 
@@ -328,7 +338,8 @@ fn seed_from(config: &Config) -> Vec<Seed> {
             certificates: balancer.listener.certificate.iter().cloned().collect(),
         }
     };
-    config.environments.values().map(seed).collect()
+    let review = config.review.iter().map(|review| &review.environment);
+    config.environments.values().chain(review).map(seed).collect()
 }
 
 fn both(one: &[String], other: &[String]) -> Vec<String> {

@@ -2,7 +2,9 @@
 //!
 //! hyper is driven directly: a fault that loses the reply must close the connection without a byte, which frameworks do not offer.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -68,6 +70,7 @@ async fn answer(
     let response = match (parts.method.as_str(), parts.uri.path()) {
         ("GET", "/_sandbox/status") => own(200, &status(engine, endpoint)),
         ("GET", "/_sandbox/calls") => own(200, &calls(engine, parts.uri.query())),
+        ("GET", "/_sandbox/machine") => own(200, &machine(engine, parts.uri.query())),
         ("POST", "/_sandbox/stop") => {
             stop.notify_one();
             own(200, &json!({ "stopping": true }))
@@ -123,11 +126,27 @@ fn calls(engine: &Engine, query: Option<&str>) -> Value {
     engine.faults.calls().into_iter().enumerate().skip(from).map(shown).collect()
 }
 
+/// How a process gets into the machine `?id=`; only its state if it is not on, null if there is none.
+fn machine(engine: &Engine, query: Option<&str>) -> Value {
+    let id = query.and_then(|query| query.strip_prefix("id=")).unwrap_or_default();
+    let places = engine.state();
+    let Some(instance) = places.values().find_map(|state| state.ec2.instances.get(id)) else { return Value::Null };
+    let mut shown = json!({ "state": instance.state.name() });
+    if let Some(entrance) = engine.host.entrance(id).filter(|_| !instance.state.is_ending()) {
+        let text = |text: &OsStr| text.to_string_lossy().into_owned();
+        let variables = entrance.variables.iter().map(|(name, value)| (text(name), text(value)));
+        let variables = variables.chain([("HOST".to_string(), entrance.address.to_string())]);
+        shown["root"] = json!(entrance.root);
+        shown["variables"] = json!(variables.collect::<BTreeMap<_, _>>());
+    }
+    shown
+}
+
 /// What `sandbox status` shows.
 fn status(engine: &Engine, endpoint: &str) -> Value {
     let places = engine.state();
     let mut instances = Vec::new();
-    let mut load_balancers = Vec::new();
+    let (mut load_balancers, mut boxes) = (Vec::new(), Vec::new());
     for state in places.values() {
         for instance in state.ec2.instances.values() {
             let tags = state.ec2.tags_of(&instance.id);
@@ -140,6 +159,11 @@ fn status(engine: &Engine, endpoint: &str) -> Value {
                 "pid": engine.host.pid(&instance.id),
             }));
         }
+        boxes.extend(
+            elbv2::boxes(state)
+                .into_iter()
+                .map(|(name, url)| json!({ "name": name, "url": url, "account": state.place.account, "region": state.place.region })),
+        );
         for balancer in elbv2::status(state) {
             let mut shown = json!(balancer);
             shown["account"] = json!(state.place.account);
@@ -147,5 +171,5 @@ fn status(engine: &Engine, endpoint: &str) -> Value {
             load_balancers.push(shown);
         }
     }
-    json!({ "endpoint": endpoint, "load_balancers": load_balancers, "instances": instances, "boxes": [] })
+    json!({ "endpoint": endpoint, "load_balancers": load_balancers, "instances": instances, "boxes": boxes })
 }

@@ -342,3 +342,48 @@ async fn differs_expired_items_stay_and_backups_restore_nothing() {
     let restore = dynamodb.restore_table_to_point_in_time().source_table_name("items").target_table_name("u").send().await;
     assert_eq!(code(restore), "SandboxUnsupported");
 }
+
+/// A review box as adstage launches one: with a fuse in its tags, and one repository not as on its image.
+async fn boxed(ec2: &aws_sdk_ec2::Client, expires: jiff::Timestamp, script: &str) -> String {
+    let data = services(script).trim_end_matches('}').to_string()
+        + "}}}"
+        + r#","box":{"name":"blue","checkouts":{"web":{"source":{"path":"/x"},"ref":"feature","commit":"c0ffee"}}}}"#;
+    let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
+    let tags = TagSpecification::builder()
+        .resource_type(ResourceType::Instance)
+        .tags(tag("adstage:services", "web"))
+        .tags(tag("adstage:box", "blue"))
+        .tags(tag("adstage:expires", &expires.to_string()));
+    let made = launch(ec2, "box", &data)
+        .set_tag_specifications(Some(vec![tags.build()]))
+        .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate);
+    made.send().await.unwrap().instances()[0].instance_id().unwrap().to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scripted_box_builds_first_and_its_fuse_burns_where_the_tag_was_moved() {
+    let (sandbox, ec2) = lifelike(3);
+    let launched_at =
+        |instance: aws_sdk_ec2::types::Instance| jiff::Timestamp::from_second(instance.launch_time().unwrap().secs()).unwrap();
+    let probe = launched(&ec2, "clock", "").await;
+    sleep(3).await;
+    let wall = launched_at(described(&ec2, &probe).await.unwrap());
+    let id = boxed(&ec2, wall + jiff::SignedDuration::from_mins(30), "").await;
+    sleep(60).await;
+    let building = console(&ec2, &id).await;
+    assert!(building.contains(r#""event":"checking-out""#) && !building.contains("booted"), "{building}");
+    sleep(300).await;
+    let up = console(&ec2, &id).await;
+    assert!(up.contains(r#""commit":"c0ffee","event":"built""#) && up.contains(r#""event":"ready""#), "{up}");
+    let later = (wall + jiff::SignedDuration::from_mins(60)).to_string();
+    ec2.create_tags().resources(&id).tags(Tag::builder().key("adstage:expires").value(later).build()).send().await.unwrap();
+    sleep(40 * 60).await;
+    assert_eq!(state(&ec2, &id).await, "running");
+    sleep(20 * 60).await;
+    assert_eq!(state(&ec2, &id).await, "terminated");
+
+    let elsewhere = aws_sdk_ec2::Client::new(&config(&sandbox, "444455556666"));
+    let id = boxed(&elsewhere, wall, "").await;
+    sleep(120).await;
+    assert_eq!(state(&elsewhere, &id).await, "terminated", "a deadline that is past ends it at once");
+}

@@ -63,14 +63,14 @@ async fn session_managers_parameters_are_json() {
 
 #[tokio::test]
 async fn the_child_knows_region_and_profile_and_the_box() {
-    let script = "echo \"adstage $AWS_REGION $AWS_PROFILE $1 $2\" >&2; exit 9";
+    let script = "echo \"told $AWS_REGION $AWS_PROFILE $1 $2\" >&2; exit 9";
     let failed = ran(&["sh", "-c", script, "x", "{instance}", "{box}"], &["true"]).await.unwrap_err();
     assert!(failed.what.starts_with("blue cannot be reached: `sh` ended with"), "{}", failed.what);
     let on = boxed();
     let mut told = Vec::new();
     let way = way(&on, &["sh", "-c", script, "x", "{instance}", "{box}"]);
     way.run(&["true"], Stdio::null(), |_| (), |piece| told.extend(piece)).await.unwrap_err();
-    assert_eq!(String::from_utf8(told).unwrap(), "adstage eu-central-1 shop i-1 blue\n");
+    assert_eq!(String::from_utf8(told).unwrap(), "told eu-central-1 shop i-1 blue\n");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::describe::seen;
 use super::filters::{Filters, page};
-use super::instances::{InstanceState, machine};
+use super::instances::{InstanceState, boot};
 use super::snapshots::{Snapshot, delete_unused};
 use super::tags::{read_specifications, tag_set};
 use crate::sandbox::engine::{Answer, Call, Context, State};
@@ -164,7 +164,7 @@ pub(super) fn tick(state: &mut State, context: Context<'_>) {
         let Some(instance) = state.ec2.instances.get_mut(&id).filter(|instance| instance.state == InstanceState::Running) else { continue };
         instance.rebooting = false;
         let again = instance.clone();
-        context.host.start(machine(state, &again, false));
+        boot(state, &again, false, context);
     }
 }
 

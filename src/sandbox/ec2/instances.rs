@@ -171,7 +171,7 @@ pub(super) fn launch_in(state: &mut State, request: &LaunchRequest, reservation:
         visible_at,
     };
     state.ec2.tags.insert(id.clone(), tags);
-    context.host.start(machine(state, &instance, true));
+    boot(state, &instance, true, context);
     state.ec2.instances.insert(id.clone(), instance);
     Ok(id)
 }
@@ -203,7 +203,13 @@ pub(in crate::sandbox) fn check(state: &State, request: &LaunchRequest) -> Resul
     Ok(zone)
 }
 
-pub(super) fn machine(state: &State, instance: &Instance, first_boot: bool) -> Machine {
+/// Switches an instance's machine on.
+pub(super) fn boot(state: &State, instance: &Instance, first_boot: bool, context: Context<'_>) {
+    context.host.start(machine(state, instance, first_boot));
+    context.host.tagged(&instance.id, state.ec2.tags_of(&instance.id), context.wall);
+}
+
+fn machine(state: &State, instance: &Instance, first_boot: bool) -> Machine {
     Machine {
         id: instance.id.clone(),
         account: state.place.account.clone(),

@@ -1,7 +1,7 @@
 //! Starting, stopping and terminating instances.
 
 use super::describe::{render_state, seen};
-use super::instances::{self, InstanceState, machine};
+use super::instances::{self, InstanceState, boot};
 use crate::sandbox::engine::{Answer, Call};
 use crate::sandbox::wire::{AwsError, branch, leaf, list};
 
@@ -46,7 +46,7 @@ pub(super) fn start(call: &mut Call<'_>) -> Answer {
             InstanceState::Stopped => {
                 (instance.state, instance.due, instance.reason) = (InstanceState::Pending, due, None);
                 let again = instance.clone();
-                call.host.start(machine(call.state, &again, false));
+                boot(call.state, &again, false, call.context());
                 Ok(())
             }
             _ => Err(incorrect(id, "started")),

@@ -92,7 +92,8 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
         }
     }
     for id in ids {
-        ec2.tags.entry(id).or_default().extend(tags.clone());
+        ec2.tags.entry(id.clone()).or_default().extend(tags.clone());
+        call.host.tagged(&id, ec2.tags_of(&id), call.wall);
     }
     Ok(super::done())
 }

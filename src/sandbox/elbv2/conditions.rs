@@ -56,6 +56,14 @@ impl Condition {
         Ok(condition)
     }
 
+    /// The first host it asks for.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Host(values) => values.first().map(String::as_str),
+            _ => None,
+        }
+    }
+
     fn values(&self) -> &[String] {
         match self {
             Self::Host(values) | Self::Path(values) | Self::Header { values, .. } => values,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::conditions::Condition;
 use super::state::TargetGroup;
 use super::targets;
 use crate::sandbox::engine::State;
@@ -103,6 +104,22 @@ pub(in crate::sandbox) fn status(state: &State) -> Vec<LoadBalancerStatus> {
         }
     });
     shown.collect()
+}
+
+/// Every review box a visitor can reach: its name, and where on this machine. What is asked for by a secret header is no visitor's.
+pub(in crate::sandbox) fn boxes(state: &State) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for listener in state.elbv2.listeners.values() {
+        let Some(sockets) = listener.sockets.as_ref() else { continue };
+        for rule in state.elbv2.rules_of(&listener.arn) {
+            let secret = rule.conditions.iter().any(|condition| matches!(condition, Condition::Header { .. }));
+            let host = rule.conditions.iter().find_map(Condition::host).filter(|_| !secret);
+            if let (Some(name), Some(host)) = (rule.tags.get("adstage:box"), host) {
+                found.entry(name.clone()).or_insert_with(|| format!("http://{host}:{}", sockets.local.port()));
+            }
+        }
+    }
+    found
 }
 
 fn of_group(state: &State, group: &TargetGroup) -> GroupTraffic {

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::init::{self, Start};
 use super::orphans::{MARKER, Marked};
-use super::{Machine, MetadataSource, imds, roots};
+use super::{Entrance, Machine, MetadataSource, imds, roots};
 
 /// Where the metadata service listens, unless something has that port.
 const IMDS_PORT: u16 = 1338;
@@ -59,6 +59,20 @@ impl Site {
         self.home.join("machines").join(id)
     }
 
+    /// What every process of a machine starts with, whoever starts it.
+    fn variables(&self, machine: &Machine, root: &Path, endpoint: &str) -> io::Result<Vec<(OsString, OsString)>> {
+        let mut folders = vec![root.join("usr/sbin"), root.join("opt/adstage/bin"), self.programs.clone()];
+        let (_, path) = self.environment.iter().find(|(name, _)| name == "PATH").cloned().unwrap_or_default();
+        folders.extend(std::env::split_paths(&path));
+        let own = [
+            ("PATH", std::env::join_paths(folders).map_err(io::Error::other)?),
+            ("ADSTAGE_ROOT", root.into()),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint.into()),
+            (MARKER, format!("{}/{}", self.id, machine.id).into()),
+        ];
+        Ok(own.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    }
+
     /// The processes of one machine, or of all.
     pub fn marked(&self, machine: &str) -> Marked {
         Marked { prefix: format!("{}/{machine}", self.id), folder: self.machine(machine) }
@@ -80,6 +94,7 @@ pub(super) struct Running {
     orders: watch::Sender<Order>,
     on: watch::Receiver<bool>,
     pid: Arc<AtomicU32>,
+    entrance: Arc<Mutex<Option<Entrance>>>,
     /// The console of a machine whose disk is gone.
     last_console: Arc<Mutex<Vec<u8>>>,
     console: PathBuf,
@@ -90,11 +105,11 @@ impl Running {
     pub fn start(site: Arc<Site>, machine: Machine, source: Weak<dyn MetadataSource>, removed: impl FnOnce() + Send + 'static) -> Self {
         let (orders, taken) = watch::channel(Order::Run);
         let (switch, on) = watch::channel(true);
-        let (pid, last_console) = (Arc::new(AtomicU32::new(0)), Arc::new(Mutex::default()));
+        let (pid, entrance, last_console) = (Arc::new(AtomicU32::new(0)), Arc::new(Mutex::default()), Arc::new(Mutex::default()));
         let folder = site.machine(&machine.id);
         let root = folder.join("root");
         let console = root.join("dev/console");
-        let life = Life { site, machine, source, folder, root, orders: taken, pid: pid.clone() };
+        let life = Life { site, machine, source, folder, root, orders: taken, pid: pid.clone(), entrance: entrance.clone() };
         let (at_end, log) = (last_console.clone(), console.clone());
         tokio::spawn(async move {
             let order = life.live(&switch).await;
@@ -105,7 +120,7 @@ impl Running {
                 removed();
             }
         });
-        Self { orders, on, pid, last_console, console }
+        Self { orders, on, pid, entrance, last_console, console }
     }
 
     pub fn order(&self, order: Order) {
@@ -131,6 +146,11 @@ impl Running {
         Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid > 0 && self.is_on())
     }
 
+    /// How a process gets into it, while it is on.
+    pub fn entrance(&self) -> Option<Entrance> {
+        self.entrance.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|_| self.is_on())
+    }
+
     pub fn console(&self) -> Vec<u8> {
         let kept = self.last_console.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if kept.is_empty() { read_console(&self.console) } else { kept }
@@ -151,6 +171,7 @@ struct Life {
     root: PathBuf,
     orders: watch::Receiver<Order>,
     pid: Arc<AtomicU32>,
+    entrance: Arc<Mutex<Option<Entrance>>>,
 }
 
 impl Life {
@@ -179,24 +200,27 @@ impl Life {
             Err(_) => TcpListener::bind((self.machine.address, 0)).await?,
         };
         let endpoint = format!("http://{}", listener.local_addr()?);
+        let variables = self.site.variables(&self.machine, &self.root, &endpoint)?;
+        let entrance = Entrance { root: self.root.clone(), address: self.machine.address, variables: variables.clone() };
+        *self.entrance.lock().unwrap_or_else(PoisonError::into_inner) = Some(entrance);
         let mut metadata = JoinSet::new();
         metadata.spawn(imds::serve(listener, self.machine.clone(), self.source.clone()));
 
-        let ended = self.watch_over(&endpoint, orders).await;
+        let ended = self.watch_over(&variables, orders).await;
         let grace = if *orders.borrow() == Order::Close { GRACE_AT_CLOSE } else { GRACE };
         let killed = self.site.marked(&self.machine.id).end(grace).await;
         ended.and(killed)
     }
 
     /// Starts what init starts and keeps it going until an order or the power switch ends it. Dropping the children closes their stdin.
-    async fn watch_over(&self, endpoint: &str, orders: &mut watch::Receiver<Order>) -> io::Result<()> {
+    async fn watch_over(&self, variables: &[(OsString, OsString)], orders: &mut watch::Receiver<Order>) -> io::Result<()> {
         let mut starts = init::units(&self.root)?;
         if self.machine.first_boot {
             starts.extend(init::user_data_script(&self.root, &self.machine.user_data)?);
         }
         let mut children = JoinSet::new();
         for start in starts {
-            match self.spawn(&start, endpoint) {
+            match self.spawn(&start, variables) {
                 Ok(child) => drop(children.spawn(waited(start, child))),
                 Err(error) => self.say(&format!("init: {}: {error}", start.name)),
             }
@@ -212,7 +236,7 @@ impl Life {
                 Some(Ok((start, failed))) = children.join_next() => {
                     self.say(&format!("init: {} ended{}", start.name, failed.as_deref().unwrap_or_default()));
                     if start.restart && failed.is_some() {
-                        let child = self.spawn(&start, endpoint)?;
+                        let child = self.spawn(&start, variables)?;
                         children.spawn(waited(start, child));
                     }
                 }
@@ -220,19 +244,13 @@ impl Life {
         }
     }
 
-    fn spawn(&self, start: &Start, endpoint: &str) -> io::Result<Child> {
+    fn spawn(&self, start: &Start, variables: &[(OsString, OsString)]) -> io::Result<Child> {
         let console = || fs::OpenOptions::new().append(true).create(true).open(self.root.join("dev/console"));
-        let mut folders = vec![self.root.join("usr/sbin"), self.root.join("opt/adstage/bin"), self.site.programs.clone()];
-        let (_, path) = self.site.environment.iter().find(|(name, _)| name == "PATH").cloned().unwrap_or_default();
-        folders.extend(std::env::split_paths(&path));
         let child = Command::new(&start.program)
             .args(&start.arguments)
             .env_clear()
             .envs(self.site.environment.iter().map(|(name, value)| (name, value)))
-            .env("PATH", std::env::join_paths(folders).map_err(io::Error::other)?)
-            .env("ADSTAGE_ROOT", &self.root)
-            .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint)
-            .env(MARKER, format!("{}/{}", self.site.id, self.machine.id))
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.root)
             .stdin(Stdio::piped())
             .stdout(console()?)

@@ -11,8 +11,10 @@ mod roots;
 pub(super) mod scripted;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::future::Future;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Weak;
 use std::time::Duration;
@@ -40,6 +42,16 @@ pub(super) struct Machine {
     pub tags: Option<BTreeMap<String, String>>,
     /// First boot: cloud-init runs user data scripts once per instance.
     pub first_boot: bool,
+}
+
+/// How a process gets into a machine that is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entrance {
+    /// What is `/` to it.
+    pub root: PathBuf,
+    pub address: IpAddr,
+    /// What a process of the machine starts with, on top of this computer's own variables.
+    pub variables: Vec<(OsString, OsString)>,
 }
 
 /// Why a probe got no status.
@@ -87,6 +99,8 @@ pub(super) trait Host: Send + Sync + 'static {
     fn seed_image(&self, image: &str);
     /// Boot: root folder from the image (kept from before if this is no first boot), metadata service, init.
     fn start(&self, machine: Machine);
+    /// The machine's tags are these now, at this time of the wall clock. Its metadata service shows them anyway.
+    fn tagged(&self, _id: &str, _tags: &BTreeMap<String, String>, _wall: jiff::Timestamp) {}
     /// Shut down: polite signal to the process tree, then kill. The root folder stays.
     fn stop(&self, id: &str);
     /// Kill the process tree and remove the root folder.
@@ -103,6 +117,10 @@ pub(super) trait Host: Send + Sync + 'static {
     fn delete_image(&self, image: &str);
     /// Process id of the machine's first process, where machines are processes.
     fn pid(&self, _id: &str) -> Option<u32> {
+        None
+    }
+    /// The way into a machine, where machines are processes and this one is on.
+    fn entrance(&self, _id: &str) -> Option<Entrance> {
         None
     }
     /// One HTTP GET of a health check against a machine.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::addresses::Addresses;
 use super::machine::{Order, Running, Site, pause};
-use super::{Host, Machine, MetadataSource, ProbeError, ProbeFuture, probe, roots};
+use super::{Entrance, Host, Machine, MetadataSource, ProbeError, ProbeFuture, probe, roots};
 use crate::sandbox::engine::Engine;
 
 /// Terminated machines whose console is kept: EC2 keeps it for about an hour, and a failed deploy wants it.
@@ -188,6 +188,10 @@ impl Host for Processes {
 
     fn pid(&self, id: &str) -> Option<u32> {
         self.machines().by_id.get(id).and_then(|(_, running)| running.pid())
+    }
+
+    fn entrance(&self, id: &str) -> Option<Entrance> {
+        self.machines().by_id.get(id).and_then(|(_, running)| running.entrance())
     }
 
     fn probe(&self, id: &str, port: u16, path: &str, timeout: Duration) -> ProbeFuture {

@@ -15,6 +15,10 @@
 //! | `sick-after=SECONDS` | is well for so long after boot, then answers 503 |
 //! | `boot-failed` | the agent cannot start anything |
 //! | `provision-failed` | the first repository's build fails |
+//! | `checkout-failed` | on a review box: the first repository that is not as on the image cannot be built |
+//!
+//! A review box is up once it has checked out and built what is not as on its image, and ends when the moment in its tag
+//! `adstage:expires` has come, wherever that was moved meanwhile.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -60,7 +64,7 @@ pub(in crate::sandbox) struct Kept {
 struct Scene {
     started: Instant,
     stopped: Option<Instant>,
-    /// When the fuse of a builder burns through.
+    /// When the fuse of a builder or a review box burns through.
     fuse: Option<Duration>,
     play: Play,
     /// Console of earlier boots.
@@ -75,9 +79,20 @@ enum Play {
         commits: Value,
         fails: bool,
     },
-    Services(BTreeMap<String, Service>),
+    Services {
+        services: BTreeMap<String, Service>,
+        /// Of a review box: what is not to be as on the image.
+        checkouts: BTreeMap<String, Checkout>,
+    },
     /// An agent that cannot boot.
     Lost,
+}
+
+#[derive(Clone, Deserialize)]
+struct Checkout {
+    #[serde(rename = "ref")]
+    reference: String,
+    commit: String,
 }
 
 #[derive(Clone, Deserialize)]
@@ -174,19 +189,49 @@ impl Scripted {
                 let done = json!({ "event": "provisioned", "commits": commits });
                 say(self.boot + self.provision, if *fails { failed } else { done });
             }
-            Play::Services(services) => self.narrate(services, &mut say),
+            Play::Services { services, checkouts } => {
+                if self.check_out(services, checkouts, &mut say) {
+                    self.narrate(services, self.begins(checkouts), &mut say);
+                }
+            }
             Play::Lost => say(self.boot, json!({ "event": "boot-failed", "what": "no tags in the instance metadata" })),
         }
         console
     }
 
-    fn narrate(&self, services: &BTreeMap<String, Service>, say: &mut impl FnMut(Duration, Value)) {
+    /// When the services of a machine start, after power on.
+    fn begins(&self, checkouts: &BTreeMap<String, Checkout>) -> Duration {
+        if checkouts.is_empty() { self.boot } else { self.boot + self.provision }
+    }
+
+    /// False if that fails.
+    fn check_out(
+        &self,
+        services: &BTreeMap<String, Service>,
+        checkouts: &BTreeMap<String, Checkout>,
+        say: &mut impl FnMut(Duration, Value),
+    ) -> bool {
+        let fails = services.values().any(|service| service.script() == "checkout-failed");
+        for (name, Checkout { reference, commit }) in checkouts {
+            say(self.boot, json!({ "event": "checking-out", "repository": name, "ref": reference, "commit": commit }));
+            if fails {
+                let tail = ["make: *** [all] Error 1"];
+                let line = json!({ "event": "checkout-failed", "repository": name, "what": "build exited 1", "tail": tail });
+                say(self.begins(checkouts), line);
+                return false;
+            }
+            say(self.begins(checkouts), json!({ "event": "built", "repository": name, "commit": commit }));
+        }
+        true
+    }
+
+    fn narrate(&self, services: &BTreeMap<String, Service>, begins: Duration, say: &mut impl FnMut(Duration, Value)) {
         let names: Vec<&String> = services.keys().collect();
         if services.values().any(|service| service.script() == "boot-failed") {
-            return say(self.boot, json!({ "event": "boot-failed", "what": "no such repository on this image" }));
+            return say(begins, json!({ "event": "boot-failed", "what": "no such repository on this image" }));
         }
-        say(self.boot, json!({ "event": "booted", "services": names }));
-        let mut ready = Some(self.boot);
+        say(begins, json!({ "event": "booted", "services": names }));
+        let mut ready = Some(begins);
         for (name, service) in services {
             let tail = ["starting", "panic: scripted to crash"];
             match service.script() {
@@ -194,14 +239,14 @@ impl Scripted {
                     // The agent's backoff: 1, 2, 4 seconds; after the third restart it calls it a loop.
                     for (restarts, after) in [(0, 0), (1, 1), (2, 3)] {
                         let line = json!({ "event": "exited", "service": name, "code": 1, "restarts": restarts, "tail": tail });
-                        say(self.boot + Duration::from_secs(after), line);
+                        say(begins + Duration::from_secs(after), line);
                     }
                     let line = json!({ "event": "crash-looping", "service": name, "restarts": 3, "tail": tail });
-                    say(self.boot + Duration::from_secs(7), line);
+                    say(begins + Duration::from_secs(7), line);
                     ready = None;
                 }
                 "unhealthy" | "hang" => ready = None,
-                "late" => ready = ready.map(|_| self.boot + LATE),
+                "late" => ready = ready.map(|_| begins + LATE),
                 _ => {}
             }
         }
@@ -212,9 +257,9 @@ impl Scripted {
 
     fn health(&self, id: &str, port: u16) -> Result<u16, ProbeError> {
         let scene = self.machines().get(id).cloned().filter(Scene::on).ok_or(ProbeError::Timeout)?;
-        let Play::Services(services) = &scene.play else { return Err(ProbeError::Refused) };
-        let after_boot = scene.uptime().checked_sub(self.boot).ok_or(ProbeError::Refused)?;
-        if services.values().any(|service| service.script() == "boot-failed") {
+        let Play::Services { services, checkouts } = &scene.play else { return Err(ProbeError::Refused) };
+        let after_boot = scene.uptime().checked_sub(self.begins(checkouts)).ok_or(ProbeError::Refused)?;
+        if services.values().any(|service| ["boot-failed", "checkout-failed"].contains(&service.script())) {
             return Err(ProbeError::Refused);
         }
         if port == AGENT_PORT {
@@ -242,6 +287,13 @@ fn play(user_data: &[u8], tags: Option<&BTreeMap<String, String>>) -> (Play, Opt
     #[derive(Deserialize)]
     struct Told {
         services: BTreeMap<String, Service>,
+        #[serde(default, rename = "box")]
+        review: ToldBox,
+    }
+    #[derive(Deserialize, Default)]
+    struct ToldBox {
+        #[serde(default)]
+        checkouts: BTreeMap<String, Checkout>,
     }
     let text = String::from_utf8_lossy(user_data);
     if text.starts_with("#!") {
@@ -259,7 +311,7 @@ fn play(user_data: &[u8], tags: Option<&BTreeMap<String, String>>) -> (Play, Opt
     let Some(tags) = tags else { return (Play::Lost, None) };
     let wanted: Vec<&str> = tags.get("adstage:services").map(|tag| tag.split_whitespace().collect()).unwrap_or_default();
     let services = told.services.into_iter().filter(|(name, _)| wanted.contains(&name.as_str()));
-    (Play::Services(services.collect()), None)
+    (Play::Services { services: services.collect(), checkouts: told.review.checkouts }, None)
 }
 
 impl Host for Scripted {
@@ -283,8 +335,18 @@ impl Host for Scripted {
         let (play, fuse) = play(&machine.user_data, machine.tags.as_ref());
         let before = self.machines().get(&machine.id).map(|scene| self.console_of(scene)).unwrap_or_default();
         // cloud-init runs a builder's script only once in the life of a machine.
-        let (play, fuse) = if machine.first_boot || matches!(play, Play::Services(_)) { (play, fuse) } else { (Play::Nothing, None) };
+        let (play, fuse) = if machine.first_boot || matches!(play, Play::Services { .. }) { (play, fuse) } else { (Play::Nothing, None) };
         self.machines().insert(machine.id, Scene { started: Instant::now(), stopped: None, fuse, play, before });
+    }
+
+    fn tagged(&self, id: &str, tags: &BTreeMap<String, String>, wall: jiff::Timestamp) {
+        let expires = tags.get("adstage:expires").and_then(|at| at.parse::<jiff::Timestamp>().ok());
+        if let Some(expires) = expires
+            && let Some(scene) = self.machines().get_mut(id).filter(|scene| scene.on())
+        {
+            let left = Duration::try_from(expires.duration_since(wall)).unwrap_or_default();
+            scene.fuse = Some(scene.started.elapsed() + left);
+        }
     }
 
     fn stop(&self, id: &str) {

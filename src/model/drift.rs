@@ -141,6 +141,9 @@ impl Judge<'_> {
         match group {
             None => found.push(format!("{}: {says} {release}, but its Auto Scaling group is missing", service.name)),
             Some(group) if group.deleting => found.push(format!("{}: {says} {release}, but its group is being deleted", service.name)),
+            Some(group) if group.desired == 0 && self.moving.is_empty() => {
+                found.push(format!("{}: {says} {release}, but it sleeps: its group wants no instances", service.name));
+            }
             Some(_) => {}
         }
     }

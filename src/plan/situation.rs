@@ -158,9 +158,17 @@ impl<'a> Standing<'a> {
         let mut standing = Self { service, rule, live: None, weights, fleets, world };
         standing.live = match standing.rule {
             Some(_) => standing.weights.sole(),
-            None => standing.recorded().filter(|release| standing.group(*release).is_some()),
+            None => standing.working(),
         };
         standing
+    }
+
+    /// The release of a worker that works: as recorded, unless that one sleeps while another is awake.
+    fn working(&self) -> Option<ReleaseNumber> {
+        let awake = |release: &ReleaseNumber| self.group(*release).is_some_and(|group| group.desired > 0);
+        let recorded = self.recorded().filter(|release| self.group(*release).is_some());
+        let newest_awake = || self.fleets.iter().rev().map(|fleet| fleet.key.release).find(awake);
+        recorded.filter(awake).or_else(newest_awake).or(recorded)
     }
 
     /// The release the records say it serves.

@@ -2,8 +2,8 @@
 //! misfortunes by seed. The calls are those of a clean run, numbered as they leave; nothing lists steps, so a new step is covered without
 //! being named.
 //!
-//! A plain `cargo test` plays a sample. `ADSTAGE_SWEEP=full` plays the whole grid, `ADSTAGE_SWEEP_PAIRS=3000` so many pairs, from
-//! `ADSTAGE_SWEEP_SEED` on; `ADSTAGE_SWEEP_STORY='…'` plays one story again, exactly as a failure printed it.
+//! A plain `cargo test` plays a sample. `ADSTAGE_SWEEP=full` plays the whole grid, `ADSTAGE_SWEEP=500` so many of each kind,
+//! `ADSTAGE_SWEEP_PAIRS=3000` so many pairs, from `ADSTAGE_SWEEP_SEED` on; `--profile sweep` makes them five times as quick. `ADSTAGE_SWEEP_STORY='…'` plays one story again, exactly as a failure printed it.
 
 #![allow(
     clippy::disallowed_methods,
@@ -30,9 +30,13 @@ fn number(variable: &str) -> Option<usize> {
     Some(std::env::var(variable).ok()?.parse().expect("a number"))
 }
 
-/// The whole grid, not a sample.
-fn full() -> bool {
-    std::env::var("ADSTAGE_SWEEP").is_ok_and(|how| how == "full")
+/// How many stories of each kind: the whole grid, so many, or as many as a plain run plays.
+fn asked(sample: usize) -> usize {
+    match std::env::var("ADSTAGE_SWEEP").as_deref() {
+        Ok("full") => usize::MAX,
+        Ok(count) => count.parse().expect("full, or a number"),
+        Err(_) => sample,
+    }
 }
 
 fn seed() -> u64 {
@@ -41,7 +45,8 @@ fn seed() -> u64 {
 
 /// All of them, or this many, spread evenly.
 fn some(stories: Vec<Story>, sample: usize) -> Vec<Story> {
-    if full() || stories.len() <= sample {
+    let sample = asked(sample);
+    if stories.len() <= sample {
         return stories;
     }
     let (count, from) = (stories.len(), seed() as usize);

@@ -162,3 +162,16 @@ fn before_the_first_release_nothing_is_wrong() {
     assert_eq!(sentences(&fresh), Vec::<String>::new());
     assert_eq!(serving(&environment(), &fresh).to_string(), "nothing yet");
 }
+
+#[test]
+fn a_serving_release_that_sleeps_and_the_remains_of_one_are_named() {
+    let mut world = world(&[(42, 100)], 42);
+    world.fleets[3].group.as_mut().unwrap().desired = 0;
+    assert_eq!(sentences(&world), ["worker: the records say r42, but it sleeps: its group wants no instances"]);
+    world.fleets[3].group.as_mut().unwrap().desired = 1;
+    world.fleets[0].group = None;
+    assert_eq!(sentences(&world), ["web-r41 has no instances any more, but parts of it are left; the next deploy clears them"]);
+    // While somebody works, fleets come and go.
+    world.records.lock = Some(LockRecord { open: Some(OperationId("1".into())), ..LockRecord::default() });
+    assert_eq!(sentences(&world), [""; 0]);
+}

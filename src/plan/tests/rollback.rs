@@ -215,6 +215,28 @@ fn of_a_deploy_that_was_killed_in_or_after_its_cutover() {
 }
 
 #[test]
+fn a_worker_that_sleeps_does_not_serve_whatever_the_records_say() {
+    // A deploy of r42 had moved everybody and put the old worker to sleep; a rollback of it had begun, and done nothing.
+    let (environment, mut world) = world("web: r41 x3 warm, r42 x3 100% untried, head=r41; worker: r41 x0, r42 x1 untried, head=r41");
+    world.records.operations = vec![operation(OperationKind::Rollback, 41, Some(42)), operation(OperationKind::Deploy, 42, Some(41))];
+    assert_snapshot!(rollback(&(environment, world)), @"
+    back from r42 to r41 (shop-41, ami-41)
+      note  the rollback to r41 by ana is not through, and has moved some visitors and not others
+      note  this puts an end to the rollback to r41 by ana
+      note  worker-r41 sleeps: it is woken once the visitors are back
+      note  r42 will be marked bad: deploying it again needs --force
+      1 await     3 of 3 healthy in web-r41 at the load balancer now, or within 30s
+      2 cut over  pin web-r42 at 3 (smallest size was 1)
+      3           route web (rule 10): r41:0 r42:100 -> r41:100 r42:0
+      4 settle    web-r41 heals by the load balancer's checks, 2 to 4 instances
+      5           resize worker-r41 from 0 to 1 (at most 2)
+      6           1 of 1 healthy in worker-r41 at the load balancer for 20s, within 10m
+      7           worker-r41 heals by the load balancer's checks, 1 to 2 instances
+      8           put worker-r42 to sleep: its 1 instance ends, the rest of it stays
+    ");
+}
+
+#[test]
 fn a_rollback_that_was_killed_is_finished() {
     let (environment, mut world) = world("web: r41 x3 100%, r42 x3 warm, head=r42, before=r41; worker: r41 x0, r42 x1 live, before=r41");
     world.records.operations = vec![operation(OperationKind::Rollback, 41, Some(42))];

@@ -3,7 +3,8 @@
 //! being named.
 //!
 //! A plain `cargo test` plays a sample. `ADSTAGE_SWEEP=full` plays the whole grid, `ADSTAGE_SWEEP=500` so many of each kind,
-//! `ADSTAGE_SWEEP_PAIRS=3000` so many pairs, from `ADSTAGE_SWEEP_SEED` on; `--profile sweep` makes them five times as quick. `ADSTAGE_SWEEP_STORY='…'` plays one story again, exactly as a failure printed it.
+//! `ADSTAGE_SWEEP_PAIRS=3000` so many pairs, from `ADSTAGE_SWEEP_SEED` on; `--profile sweep` makes them five times as quick.
+//! `ADSTAGE_SWEEP_STORY='…'` plays one story again, exactly as a failure printed it.
 
 #![allow(
     clippy::disallowed_methods,

@@ -113,7 +113,7 @@ impl Wires {
     /// A process's way to AWS, and its clock.
     pub fn of(self: &Arc<Self>, who: &str, clock: &Clock) -> SharedHttpClient {
         self.machines.lock().unwrap().push(clock.clone());
-        SharedHttpClient::new(Wire { wires: self.clone(), who: who.to_string(), clock: clock.clone() })
+        SharedHttpClient::new(Wire { wires: self.clone(), who: who.to_string() })
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -224,7 +224,6 @@ fn named(request: &HttpRequest) -> (String, String) {
 struct Wire {
     wires: Arc<Wires>,
     who: String,
-    clock: Clock,
 }
 
 impl std::fmt::Debug for Wire {
@@ -236,8 +235,8 @@ impl std::fmt::Debug for Wire {
 impl HttpClient for Wire {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
         let inner = self.wires.sandbox.http_client().http_connector(settings, components);
-        let (wires, who, clock) = (self.wires.clone(), self.who.clone(), self.clock.clone());
-        SharedHttpConnector::new(End { wires, who, clock, inner })
+        let (wires, who) = (self.wires.clone(), self.who.clone());
+        SharedHttpConnector::new(End { wires, who, inner })
     }
 }
 
@@ -245,7 +244,6 @@ impl HttpClient for Wire {
 struct End {
     wires: Arc<Wires>,
     who: String,
-    clock: Clock,
     inner: SharedHttpConnector,
 }
 

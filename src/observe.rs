@@ -1,8 +1,10 @@
 //! Looks: read-only calls, concurrent and batched, into a [`World`]. Nothing is described twice.
 
 mod boxes;
+mod uses;
 
 pub use boxes::{box_world, boxes};
+pub use uses::uses;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,7 @@
 //! `adstage deploy`: an image becomes a release, verified before any visitor reaches it.
 
+mod elsewhere;
+
 use clap::ValueEnum;
 
 use super::Global;
@@ -23,13 +25,14 @@ use crate::report::bold;
 pub struct Args {
     /// The environment
     environment: String,
-    /// The image, by name or id [default: the newest that is proved]
+    /// The image: name, id, or a beginning of either [default: the newest that is proved; where the name has to be confirmed, it
+    /// must have served in another environment]
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
     /// Only this service; may be given again
     #[arg(long = "service", value_name = "NAME")]
     services: Vec<ServiceName>,
-    /// Also if it is live already, or marked bad
+    /// Also if it is live already, marked bad, or failed its proof
     #[arg(long)]
     force: bool,
     /// Although a person froze the environment, because of this; it is written down
@@ -75,7 +78,8 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     if let Some(why) = &args.override_freeze {
         command += &format!(" --override-freeze \"{why}\"");
     }
-    let request = DeployRequest { image: args.image, services: args.services, force: args.force };
+    let elsewhere = elsewhere::look(&access, args.image.as_deref(), global).await?;
+    let request = DeployRequest { image: args.image, services: args.services, force: args.force, elsewhere };
     let work = Work {
         verb: "deploy",
         subject: environment.name.to_string(),

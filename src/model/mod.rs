@@ -28,7 +28,7 @@ pub use environment::{
 };
 pub use event::{Event, Mark, Outcome};
 pub use fleet::{Fleet, FleetKey, Group, GroupInstance, TargetGroup, TargetHealth, TargetState, Template};
-pub use image::{Image, ImageState, Provenance};
+pub use image::{FailedProof, Found, Image, ImageState, ImageUse, Origin, Provenance};
 pub use names::{
     AppName, BackingName, BoxName, EnvironmentName, ImageId, NameError, OperationId, PROBE_HEADER, ReleaseNumber, RepositoryName,
     ServiceName, resource_name, short_name, tag,

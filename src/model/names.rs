@@ -184,6 +184,18 @@ pub mod tag {
     pub const BAKE: &str = "adstage:bake";
     /// On images: `true` once the proof boot brought every service up, `failed` when it did not.
     pub const VERIFIED: &str = "adstage:verified";
+    /// On images whose proof failed: when, RFC 3339.
+    pub const FAILED: &str = "adstage:failed";
+    /// On images whose proof failed: why, in one line.
+    pub const FAILURE: &str = "adstage:failure";
+    /// On images whose proof failed: the end of what the machine said.
+    pub const CONSOLE: &str = "adstage:console";
+    /// On images: what they were captured from, `base` or `box <name>`.
+    pub const FROM: &str = "adstage:from";
+    /// On images of a box that nobody approved: why they were baked all the same.
+    pub const UNAPPROVED: &str = "adstage:unapproved";
+    /// On images of a box: files on them that are on no commit.
+    pub const DIRTY: &str = "adstage:dirty";
     /// On images: `adstage:ref.<repository>` holds the commit.
     pub const REF_PREFIX: &str = "adstage:ref.";
     /// On everything of a review box: its name.

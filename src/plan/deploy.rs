@@ -14,8 +14,9 @@ use super::candidate::{Candidate, spec};
 use super::draft::{Doomed, Draft};
 use super::reassert::landed_late;
 use super::refusal::{Reasons, rollback};
+use super::select::{self, Elsewhere};
 use super::situation::{Cut, Situation, Standing, between, said};
-use super::{Plan, Refusal, StageName, Step, select};
+use super::{Plan, Refusal, StageName, Step};
 
 /// A rule forwards to at most this many target groups (*Elastic Load Balancing API Reference v2*, ForwardActionConfig).
 pub(super) const CROWD: usize = 5;
@@ -31,8 +32,10 @@ pub struct DeployRequest {
     pub image: Option<String>,
     /// Only these services; all of the environment's if empty.
     pub services: Vec<ServiceName>,
-    /// Also if it is live already, or marked bad.
+    /// Also if it is live already, marked bad, or failed its proof.
     pub force: bool,
+    /// What the app's other environments know about images.
+    pub elsewhere: Elsewhere,
 }
 
 /// The plan that makes an image live, or every reason why there must not be one.
@@ -43,7 +46,7 @@ pub fn deploy(environment: &Environment, world: &World, request: &DeployRequest)
     let standings = chosen(&situation, request, &mut reasons);
     reasons.network(&situation);
     half_moved(&situation, &mut reasons);
-    let image = select::image(&environment.app, world, request.image.as_deref(), &mut reasons);
+    let image = select::image(environment, world, request, &mut reasons);
     let Some(image) = image else { return Err(reasons.refusal(what)) };
     let release = new_release(&situation, &standings, image, &mut reasons);
     holds_repositories(image, &release, &mut reasons);
@@ -55,7 +58,9 @@ pub fn deploy(environment: &Environment, world: &World, request: &DeployRequest)
     if !request.force && standings.iter().all(|standing| is_live(&situation, standing, &release)) {
         return Ok(already_live(&situation, &standings));
     }
-    Ok(order(&situation, &standings, release, &candidates))
+    let mut plan = order(&situation, &standings, release, &candidates);
+    plan.notes.extend(select::warning(environment, image, &request.elsewhere));
+    Ok(plan)
 }
 
 /// The order of a deploy.

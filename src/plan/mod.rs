@@ -27,6 +27,7 @@ pub use refusal::Refusal;
 pub use render::{render, render_course};
 pub use resume::{Ask, Backward, Course, KEPT, Onward, SECOND_LOOK, Unfinished, Unresumable, resume, undoing};
 pub use rollback::{RollbackRequest, rollback};
+pub use select::{Elsewhere, Neighbour};
 pub use setup::setup;
 pub use stand::{Stand, stand};
 pub use step::{Step, TargetGroupSpec, TemplateSpec};

@@ -1,42 +1,171 @@
 //! Which image a deploy takes, and what must be true of it.
+//!
+//! An environment that asks for its name takes no image unseen: unless one is named, the newest proved image must have served in some
+//! other environment of the app first.
 
-use crate::model::{AppName, Image, ImageState, Provenance, World};
+use crate::model::{Confirm, Environment, EnvironmentName, Found, Image, ImageState, ImageUse, Provenance, World};
 
+use super::DeployRequest;
 use super::refusal::Reasons;
 
 const BAKE: &str = "adstage image bake --from-base";
 const LIST: &str = "adstage image list";
 
+/// What the app's other environments know about images.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Elsewhere {
+    /// The other environments.
+    pub environments: Vec<Neighbour>,
+    /// What they have done with images, by their records.
+    pub uses: Vec<ImageUse>,
+}
+
+/// Another environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Name.
+    pub name: EnvironmentName,
+    /// Its account.
+    pub account: String,
+    /// Its Region.
+    pub region: String,
+    /// Why its records could not be read, if so.
+    pub silent: Option<String>,
+}
+
 /// The image named by id or name, or the newest that is proved. `None`: the reasons have been given.
-pub(super) fn image<'a>(app: &AppName, world: &'a World, named: Option<&str>, reasons: &mut Reasons) -> Option<&'a Image> {
-    let Some(named) = named else {
-        let newest = world.images.iter().find(|image| flaw(app, image).is_none());
-        if newest.is_none() {
-            let others = world.images.iter().filter_map(|image| flaw(app, image)).next();
-            reasons.add(others.unwrap_or_else(|| format!("there is no image of {app} yet")), BAKE);
+pub(super) fn image<'a>(environment: &Environment, world: &'a World, request: &DeployRequest, reasons: &mut Reasons) -> Option<&'a Image> {
+    let Some(word) = request.image.as_deref() else { return newest(environment, world, request, reasons) };
+    let image = match Image::named(&world.images, word) {
+        Found::One(image) => image,
+        Found::Several(several) => {
+            let names: Vec<_> = several.iter().map(|image| image.name.as_str()).collect();
+            reasons.add(format!("`{word}` may be any of {}", names.join(", ")), LIST);
+            return None;
         }
-        return newest;
+        Found::None => {
+            missing(environment, word, &request.elsewhere, reasons);
+            return None;
+        }
     };
-    let Some(image) = world.images.iter().find(|image| image.id.0 == named || image.name == named) else {
-        reasons.add(format!("there is no image `{named}` in this account and Region"), LIST);
-        return None;
-    };
-    if let Some(flaw) = flaw(app, image) {
-        reasons.add(flaw, if image.state == ImageState::Pending { LIST } else { BAKE });
+    match flaw(environment, image, &request.elsewhere) {
+        Some(flaw) if request.force && flaw.forced => {}
+        Some(flaw) => {
+            reasons.add(flaw.what, flaw.next);
+            if flaw.forced {
+                reasons.offer(format!("adstage deploy {} --image {word} --force", environment.name));
+            }
+        }
+        None => {}
     }
     Some(image)
 }
 
+/// What is wrong with an image that is taken all the same.
+pub(super) fn warning(environment: &Environment, image: &Image, elsewhere: &Elsewhere) -> Option<String> {
+    flaw(environment, image, elsewhere).map(|flaw| format!("{}: forced", flaw.what))
+}
+
+/// The newest image nothing speaks against.
+fn newest<'a>(environment: &Environment, world: &'a World, request: &DeployRequest, reasons: &mut Reasons) -> Option<&'a Image> {
+    let elsewhere = &request.elsewhere;
+    let Some(image) = world.images.iter().find(|image| flaw(environment, image, elsewhere).is_none()) else {
+        let other = world.images.iter().find_map(|image| flaw(environment, image, elsewhere));
+        let nothing = || Flaw { what: format!("there is no image of {} yet", environment.app), next: BAKE.into(), forced: false };
+        let Flaw { what, next, .. } = other.unwrap_or_else(nothing);
+        reasons.add(what, next);
+        return None;
+    };
+    if environment.confirm == Confirm::Name && !elsewhere.environments.is_empty() && !has_served(world, image, elsewhere) {
+        unseen(environment, image, elsewhere, reasons);
+    }
+    Some(image)
+}
+
+/// Visitors of this environment, or of another one, depended on it. A copy in another Region has another id, but the same name.
+fn has_served(world: &World, image: &Image, elsewhere: &Elsewhere) -> bool {
+    let serving = world.records.head.iter().flat_map(|head| head.serving.values());
+    let live = serving.filter_map(|release| world.records.release(*release)).any(|record| record.release.image == image.id);
+    live || elsewhere.uses.iter().any(|used| used.name == image.name && used.served())
+}
+
+/// Nobody has seen it at work yet.
+fn unseen(environment: &Environment, image: &Image, elsewhere: &Elsewhere, reasons: &mut Reasons) {
+    let names: Vec<&str> = elsewhere.environments.iter().map(|other| other.name.as_str()).collect();
+    let (name, id) = (&image.name, &image.id);
+    let what = format!("the newest image, {name} ({id}), has not served in any other environment yet ({})", names.join(", "));
+    let near = elsewhere.environments.iter().find(|other| other.account == environment.account && other.region == environment.region);
+    match near.or(elsewhere.environments.first()) {
+        Some(first) => reasons.add(what, format!("adstage deploy {} --image {name}", first.name)),
+        None => reasons.add(what, ""),
+    }
+    for other in &elsewhere.environments {
+        if let Some(silent) = &other.silent {
+            reasons.add(format!("the records of {} could not be read: {silent}", other.name), "");
+        }
+    }
+    reasons.offer(format!("adstage deploy {} --image {name}", environment.name));
+}
+
+/// It is not here. It may be somewhere else.
+fn missing(environment: &Environment, word: &str, elsewhere: &Elsewhere, reasons: &mut Reasons) {
+    let Environment { account, region, .. } = environment;
+    reasons.add(format!("there is no image `{word}` in account {account}, {region}"), "");
+    let known = |other: &&Neighbour| {
+        elsewhere.uses.iter().any(|used| used.environment == other.name && (used.image.0 == word || used.name == word))
+    };
+    let away = |other: &&Neighbour| other.account != *account || other.region != *region;
+    if let Some(other) = elsewhere.environments.iter().filter(away).find(known) {
+        let Neighbour { name, account: its, region: there, .. } = other;
+        reasons.add(format!("{name} has it, in account {its}, {there}"), "");
+        reasons.offer(match its == account {
+            true => format!("adstage image copy {word} --env {name} --to {region}"),
+            false => format!("adstage image share {word} --env {name} --with {account}"),
+        });
+    }
+    reasons.offer(LIST.to_string());
+}
+
 /// Why an image must not be deployed.
-fn flaw(app: &AppName, image: &Image) -> Option<String> {
+struct Flaw {
+    what: String,
+    next: String,
+    /// `--force` gets over it.
+    forced: bool,
+}
+
+fn flaw(environment: &Environment, image: &Image, elsewhere: &Elsewhere) -> Option<Flaw> {
     let name = format!("{} ({})", image.name, image.id);
+    let flaw = |what: String, next: &str| Some(Flaw { what, next: next.to_string(), forced: false });
+    let again = rebake(image);
     match (&image.app, image.state, image.provenance) {
-        (None, ..) => Some(format!("image {name} was not baked by adstage")),
-        (Some(other), ..) if other != app.as_str() => Some(format!("image {name} belongs to app `{other}`, not `{app}`")),
-        (_, ImageState::Pending, _) => Some(format!("image {name} is still being captured")),
-        (_, ImageState::Unusable, _) => Some(format!("image {name} can never be launched: its capture failed, or it was removed")),
-        (_, _, Provenance::Failed) => Some(format!("image {name} failed its proof: not every service came up on it")),
-        (_, _, Provenance::Unproved) => Some(format!("image {name} was never proved: its bake did not end")),
-        (_, ImageState::Available, Provenance::Verified) => None,
+        (None, ..) => flaw(format!("image {name} was not baked by adstage"), BAKE),
+        (Some(other), ..) if other != environment.app.as_str() => {
+            flaw(format!("image {name} belongs to app `{other}`, not `{}`", environment.app), LIST)
+        }
+        (_, ImageState::Pending, _) => flaw(format!("image {name} is still being captured"), LIST),
+        (_, ImageState::Unusable, _) => {
+            flaw(format!("image {name} can never be launched: its capture failed, or it was removed"), "adstage image prune")
+        }
+        (_, _, Provenance::Failed) => {
+            let why = image.origin.failed.as_ref().map(|failed| format!(", {}: {}", failed.at, failed.why));
+            let why = why.unwrap_or_else(|| ": not every service came up on it".into());
+            Some(Flaw { what: format!("image {name} failed its proof{why}"), next: again, forced: true })
+        }
+        (_, _, Provenance::Unproved) => flaw(format!("image {name} was never proved: its bake did not end"), &again),
+        (_, ImageState::Available, Provenance::Verified) => {
+            let bad = elsewhere.uses.iter().find_map(|used| Some((used, used.bad().filter(|_| used.name == image.name)?)));
+            let (used, reason) = bad?;
+            let what = format!("image {name} is marked bad as {} of {}: {reason}", used.release, used.environment);
+            Some(Flaw { what, next: LIST.into(), forced: true })
+        }
+    }
+}
+
+/// The command that made it.
+fn rebake(image: &Image) -> String {
+    match image.origin.from.as_deref().and_then(|from| from.strip_prefix("box ")) {
+        Some(name) => format!("adstage image bake --from {name}"),
+        None => BAKE.to_string(),
     }
 }

@@ -55,6 +55,7 @@ async fn create(cx: &Cx, bake: &str, name: &str, commits: &BTreeMap<String, Stri
     // An image belongs to the app; every environment may run it.
     tags.remove(tag::ENV);
     tags.insert(tag::BAKE.into(), bake.to_string());
+    tags.insert(tag::FROM.into(), "base".into());
     tags.extend(commits.iter().map(|(repository, commit)| (format!("{}{repository}", tag::REF_PREFIX), commit.clone())));
     match cx.aws.ec2.create_image(&builder.id, name, &tags).await {
         // Our own call whose reply was lost, or somebody else's image: the next look tells.

@@ -8,7 +8,7 @@ use super::{Ec2, filter, from_tags, specification, tag_filters};
 use crate::aws::clients::{pages, patient};
 use crate::aws::retry::Repeat;
 use crate::aws::{Error, Tags};
-use crate::model::{Image, ImageId, ImageState, Provenance, RepositoryName, tag};
+use crate::model::{FailedProof, Image, ImageId, ImageState, Origin, Provenance, RepositoryName, tag};
 
 impl Ec2 {
     /// Captures a stopped instance. No token, but the name is unique in the account and Region: a repeat finds it taken.
@@ -83,8 +83,24 @@ fn image(found: types::Image) -> Option<(Image, Tags)> {
         commits: commits(&tags),
         created: found.creation_date.unwrap_or_default(),
         app: tags.get(tag::APP).cloned(),
+        origin: origin(&tags, found.block_device_mappings.unwrap_or_default()),
     };
     Some((image, tags))
+}
+
+fn origin(tags: &Tags, devices: Vec<types::BlockDeviceMapping>) -> Origin {
+    let told = |key: &str| tags.get(key).cloned();
+    let said = |key: &str| told(key).unwrap_or_default();
+    let failed = tags.get(tag::FAILED).filter(|_| tags.get(tag::VERIFIED).is_some_and(|verdict| verdict == "failed"));
+    Origin {
+        from: told(tag::FROM),
+        by: told(tag::OWNER),
+        approved: told(tag::APPROVED),
+        unapproved: told(tag::UNAPPROVED),
+        dirty: told(tag::DIRTY),
+        failed: failed.map(|at| FailedProof { at: at.clone(), why: said(tag::FAILURE), console: said(tag::CONSOLE) }),
+        snapshots: devices.into_iter().filter_map(|device| device.ebs?.snapshot_id).collect(),
+    }
 }
 
 fn commits(tags: &Tags) -> BTreeMap<RepositoryName, String> {

@@ -247,7 +247,7 @@ fn images_that_must_not_be_deployed() {
     image shop-new (ami-new) was never proved: its bake did not end
     image shop-new (ami-new) belongs to app `bank`, not `shop`
     image shop-new (ami-new) was not baked by adstage
-    there is no image `ami-new` in this account and Region
+    there is no image `ami-new` in account 444455556666, eu-central-1
     ");
 }
 

@@ -6,6 +6,7 @@ mod lint;
 mod random;
 mod resume;
 mod rollback;
+mod select;
 mod setup;
 mod world;
 

@@ -74,6 +74,7 @@ pub fn image(id: &str) -> Image {
         commits: BTreeMap::from([(name("storefront"), "4f2c".repeat(10))]),
         created: String::new(),
         app: Some("shop".into()),
+        origin: Origin::default(),
     }
 }
 

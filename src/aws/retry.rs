@@ -57,7 +57,11 @@ impl Retry {
                 (Again::NotSent | Again::Unknown, _) => accidents >= TRIES,
             };
             let pause = self.pause(round, error.again == Again::Throttled);
-            if hopeless || self.clock.since(started) + pause > DEADLINE {
+            let late = self.clock.since(started) + pause > DEADLINE;
+            // One attempt may take all the time there is. Whatever it was about may still come about, so it is asked for once more: an
+            // answer, be it that it is there already, is better than leaving something nobody knows of.
+            let unheard = round == 0 && error.again == Again::Unknown;
+            if hopeless || (late && !unheard) {
                 return Err(error);
             }
             tracing::debug!(action = error.action, code = error.code, ?pause, "again");
@@ -107,6 +111,21 @@ mod tests {
     async fn a_throttled_call_is_patient_but_not_for_ever() {
         let (count, took) = tries(Again::Throttled, Repeat::Once).await;
         assert!(count > TRIES && took <= DEADLINE, "{count} tries in {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_not_heard_of_in_all_the_time_there_is_is_asked_for_once_more() {
+        let (clock, count) = (Clock::for_tests(), Cell::new(0));
+        let attempt = || {
+            count.set(count.get() + 1);
+            let clock = clock.clone();
+            async move {
+                clock.sleep(DEADLINE).await;
+                Err::<(), _>(Error { again: Again::Unknown, ..Error::new("RunInstances", ErrorKind::Other, "", "") })
+            }
+        };
+        assert!(Retry::new(clock.clone(), 1).call(Repeat::Safe, attempt).await.is_err());
+        assert_eq!(count.get(), 2);
     }
 
     #[tokio::test(start_paused = true)]

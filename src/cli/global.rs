@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ pub struct Global {
     /// Time.
     pub clock: Clock,
     config: OnceLock<Config>,
+    /// The exit code of a command that was run for the operator.
+    passed: AtomicU8,
 }
 
 impl Global {
@@ -93,7 +96,7 @@ impl Global {
             report.failure(&failure);
             return Err(failure);
         }
-        Ok(Self { options, surroundings, report, clock, config: OnceLock::new() })
+        Ok(Self { options, surroundings, report, clock, config: OnceLock::new(), passed: AtomicU8::new(0) })
     }
 }
 
@@ -126,6 +129,16 @@ impl Global {
             Some(rest) if self.options.sandbox && !local => format!("adstage --sandbox {rest}"),
             _ => command.to_string(),
         }
+    }
+
+    /// This command ends as another one did that it ran for the operator.
+    pub fn pass_on(&self, code: u8) {
+        self.passed.store(code, Ordering::Relaxed);
+    }
+
+    /// The exit code if nothing failed here.
+    pub fn passed_on(&self) -> ExitCode {
+        ExitCode::from(self.passed.load(Ordering::Relaxed))
     }
 
     /// Prints how the command ended badly. That a plan has changes is no bad ending: the plan was the answer.

@@ -27,6 +27,7 @@ mod man;
 mod operate;
 mod refs;
 mod resume;
+mod review;
 mod rollback;
 mod sandbox;
 mod setup;
@@ -50,6 +51,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Setup(setup::Args),
+    Review(review::Args),
     Image(image::Args),
     Deploy(deploy::Args),
     Rollback(rollback::Args),
@@ -69,6 +71,7 @@ impl Command {
     async fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
             Self::Setup(args) => setup::run(args, global).await,
+            Self::Review(args) => review::run(args, global).await,
             Self::Image(args) => image::run(args, global).await,
             Self::Deploy(args) => deploy::run(args, global).await,
             Self::Rollback(args) => rollback::run(args, global).await,
@@ -113,7 +116,7 @@ pub fn main() -> ExitCode {
     };
     global.report.close();
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => global.passed_on(),
         Err(failure) => global.failed(failure),
     }
 }

@@ -95,7 +95,7 @@ impl<'w> Way<'w> {
     fn to(global: &Global, review: &Review, access: &'w Access, on: &'w ReviewBox) -> Result<Self, Failure> {
         let Some(instance) = &on.instance else {
             let what = format!("the box {} has no machine any more", on.name);
-            return Err(Failure::new(End::Refused, what).next(format!("adstage review create {}", on.name)));
+            return Err(Failure::new(End::Refused, what));
         };
         let region = access.environment.region.as_str();
         if !global.options.sandbox {
@@ -165,7 +165,7 @@ impl<'w> Way<'w> {
         };
         let failure = Failure::new(End::Unexpected, what);
         let failure = last_lines(&greeting.unwrap_or_default()).into_iter().fold(failure, Failure::evidence);
-        failure.next(format!("adstage review show {name}"))
+        failure
     }
 
     fn cannot_run(&self, command: &Command, setting: &str, error: io::Error) -> Failure {

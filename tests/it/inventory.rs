@@ -6,7 +6,10 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_ec2::types::{InstanceType, ResourceType, Tag, TagSpecification};
 use aws_sdk_elasticloadbalancingv2::types::{Action, ForwardActionConfig, TargetGroupTuple};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// A connection to a loopback sandbox that shares no code with adstage's own.
 pub struct Account {
@@ -52,6 +55,15 @@ impl Account {
         });
         lines.extend(alive.filter_map(|instance| instance.instance_id()).map(|id| format!("instance {id}")));
         lines
+    }
+
+    /// An instance of the base image that nobody's command made, with tags of adstage's, whose keys are given without `adstage:`.
+    pub async fn launch_by_hand(&self, user_data: &str, tags: &[(&str, &str)]) {
+        let tag = |(key, value): &(&str, &str)| Tag::builder().key(format!("adstage:{key}")).value(*value).build();
+        let tags = TagSpecification::builder().resource_type(ResourceType::Instance).set_tags(Some(tags.iter().map(tag).collect()));
+        let ran = aws_sdk_ec2::Client::new(&self.sdk).run_instances().image_id("ami-00000000000000001").min_count(1).max_count(1);
+        let ran = ran.instance_type(InstanceType::T3Micro).user_data(BASE64.encode(user_data)).tag_specifications(tags.build());
+        ran.send().await.unwrap();
     }
 
     /// Name and ARN.

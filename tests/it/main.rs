@@ -41,6 +41,7 @@ mod python;
 mod readme;
 mod records;
 mod resume;
+mod review;
 mod rollback;
 mod sandbox;
 mod setup;

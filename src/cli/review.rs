@@ -1,0 +1,63 @@
+//! `adstage review`: boxes to look at unreleased code on.
+
+mod exec;
+mod logs;
+mod ssh;
+
+use clap::Subcommand;
+
+use super::Global;
+use super::access::{Access, refused};
+use crate::failure::{End, Failure};
+use crate::model::{BoxName, Review, ReviewBox, nearest};
+use crate::observe;
+
+/// The whole company on one instance of its own, at any mix of versions
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Debug, Subcommand)]
+enum Act {
+    Ssh(ssh::Args),
+    Exec(exec::Args),
+    Logs(logs::Args),
+}
+
+pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
+    match args.act {
+        Act::Ssh(args) => ssh::run(&args, global).await,
+        Act::Exec(args) => exec::run(&args, global).await,
+        Act::Logs(args) => logs::run(&args, global).await,
+    }
+}
+
+/// A box that is there, and the account it is in.
+struct Reached<'g> {
+    review: &'g Review,
+    access: Access,
+    found: ReviewBox,
+}
+
+async fn reach<'g>(name: &BoxName, global: &'g Global) -> Result<Reached<'g>, Failure> {
+    let review = global.config()?.review()?;
+    let access = global.connect(&review.environment).await?;
+    let boxes = observe::boxes(&access.aws, &access.environment).await.map_err(|error| refused(error, &access.environment))?;
+    let names: Vec<String> = boxes.iter().map(|found| found.name.to_string()).collect();
+    match boxes.into_iter().find(|found| found.name == *name) {
+        Some(found) => Ok(Reached { review, access, found }),
+        None => Err(no_box(name, &names)),
+    }
+}
+
+fn no_box(name: &BoxName, known: &[String]) -> Failure {
+    let failure = Failure::new(End::Refused, format!("there is no review box {name}"));
+    let failure = match nearest(name.as_str(), known.iter().map(String::as_str)) {
+        Some(near) => failure.because(format!("did you mean `{near}`?")),
+        None if known.is_empty() => failure.because("there is none at all"),
+        None => failure.because(format!("there are {}", known.join(", "))),
+    };
+    failure.next("adstage sandbox status")
+}

@@ -1,9 +1,6 @@
 //! `adstage agent boot`: learn what to be, be it, and tell.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::Read;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -11,46 +8,32 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::checkout::Tree;
 use super::console::Console;
 use super::environment::Surroundings;
-use super::fuse;
+use super::fuse::{self, Fuse};
 use super::health::Health;
-use super::imds::{Imds, ImdsError};
+use super::identity::{BootError, BoxIdentity, COMMIT, Identity, identity};
+use super::imds::Imds;
 use super::layout::Layout;
-use super::service::{Board, Service};
+use super::memory::Memory;
+use super::service::{Board, names};
+use super::store;
 use super::supervisor::{Shift, Supervisor, told_to_stop};
+use super::workbench::{Stages, Workbench};
 use crate::clock::Clock;
 use crate::failure::{End, Failure};
-use crate::model::{ConsoleLine, Manifest, RepositoryName, ServiceName, UserData, UserDataError, UserService, tag};
+use crate::model::{ConsoleLine, tag};
 
-/// What this instance is.
+/// What the agent works with.
 #[derive(Debug)]
-struct Identity {
-    host: IpAddr,
-    services: Vec<Service>,
-}
-
-/// Why it cannot be told.
-#[derive(Debug, thiserror::Error)]
-enum BootError {
-    #[error(transparent)]
-    Imds(#[from] ImdsError),
-    #[error(transparent)]
-    UserData(#[from] UserDataError),
-    #[error("the instance has no tag {0}, or the launch did not enable tags in the instance metadata")]
-    NoTag(&'static str),
-    #[error("the instance metadata has no {0}")]
-    NoValue(&'static str),
-    #[error("the instance's tags name {0:?}, which cannot be the name of a service")]
-    NotAService(String),
-    #[error("the instance's tags name {0}, of which its user data says nothing")]
-    UnknownService(ServiceName),
-    #[error("the image cannot be used: {0}")]
-    Image(String),
-    #[error("the image does not hold the repository {0}, which {1} runs in")]
-    NoRepository(RepositoryName, ServiceName),
-    #[error("{0}")]
-    Start(String),
+struct Agent<'a> {
+    surroundings: &'a Surroundings,
+    layout: Layout,
+    console: Console,
+    clock: &'a Clock,
+    /// What goes on beside the services: answers, announcements, the fuse.
+    beside: JoinSet<()>,
 }
 
 /// Runs this instance's services until it is told to stop.
@@ -58,98 +41,107 @@ pub async fn boot(surroundings: &Surroundings, clock: &Clock) -> Result<(), Fail
     let layout = Layout::new(&surroundings.root);
     let console = Console::of(&layout);
     let stop = stop_signal().map_err(|error| Failure::new(End::Unexpected, "cannot listen for signals").because(error))?;
-    let ended = hold(surroundings, &layout, &console, clock, stop).await;
+    let mut agent = Agent { surroundings, layout, console: console.clone(), clock, beside: JoinSet::new() };
+    let ended = agent.hold(stop).await;
     ended.map_err(|error| {
         console.mark(&ConsoleLine::BootFailed { what: error.to_string() });
         Failure::new(End::Unexpected, error.to_string())
     })
 }
 
-async fn hold(
-    surroundings: &Surroundings,
-    layout: &Layout,
-    console: &Console,
-    clock: &Clock,
-    mut stop: watch::Receiver<bool>,
-) -> Result<(), BootError> {
-    let identity = tokio::select! {
-        identity = identity(surroundings, layout, console, clock) => identity?,
-        () = told_to_stop(&mut stop) => return Ok(()),
-    };
-    let Some(Identity { host, services }) = identity else {
-        console.say("this instance is a builder: no services to run");
-        return Ok(());
-    };
-    let board = Board::of(&services);
-    let health = Arc::new(Health { services: services.clone(), board: board.clone(), host });
-    let answering = health.listen().await.map_err(BootError::Start)?;
-    console.mark(&ConsoleLine::Booted { services: services.iter().map(|service| service.name.clone()).collect() });
-    let shift =
-        Shift { services, board, layout: layout.clone(), console: console.clone(), clock: clock.clone(), path: surroundings.path.clone() };
-    let mut beside = JoinSet::new();
-    beside.spawn(answering);
-    let (supervisor, announced) = (Supervisor::here(layout), shift.clone());
-    beside.spawn(async move { health.announce(&announced, supervisor).await });
-    supervisor.hold(&shift, stop).await.map_err(BootError::Start)
-}
-
-/// Asks the metadata service. `None`: a builder, which has nothing to run.
-async fn identity(surroundings: &Surroundings, layout: &Layout, console: &Console, clock: &Clock) -> Result<Option<Identity>, BootError> {
-    let imds = Imds::open(&surroundings.metadata_endpoint, clock).await?;
-    fuse::light(&imds, surroundings, console).await?;
-    let mode = imds.tag(tag::MODE).await?.ok_or(BootError::NoTag(tag::MODE))?;
-    if mode == "builder" {
-        return Ok(None);
+impl Agent<'_> {
+    async fn hold(&mut self, mut stop: watch::Receiver<bool>) -> Result<(), BootError> {
+        // If an agent before this one was told when to end, that holds, whatever this one can learn.
+        let fuse = Fuse::new(self.surroundings, &self.layout, &self.console, self.clock);
+        let lit = fuse.is_lit();
+        if lit {
+            self.beside.spawn(fuse.burn());
+        }
+        let (imds, mode) = tokio::select! {
+            met = self.meet() => met?,
+            () = told_to_stop(&mut stop) => return Ok(()),
+        };
+        match mode.as_str() {
+            "builder" => self.console.say("this instance is a builder: no services to run"),
+            "review" => {
+                if !lit {
+                    self.beside.spawn(Fuse::new(self.surroundings, &self.layout, &self.console, self.clock).burn());
+                }
+                if let Err(error) = self.run(&imds, true, stop.clone()).await {
+                    // To start the agent again and again would not help, and its fuse must go on burning.
+                    self.console.mark(&ConsoleLine::BootFailed { what: error.to_string() });
+                    told_to_stop(&mut stop).await;
+                }
+            }
+            _ => self.run(&imds, false, stop).await?,
+        }
+        Ok(())
     }
-    let names = imds.tag(tag::SERVICES).await?.filter(|names| !names.is_empty()).ok_or(BootError::NoTag(tag::SERVICES))?;
-    let host = imds.text("meta-data/local-ipv4").await?.and_then(|text| text.parse().ok()).ok_or(BootError::NoValue("local-ipv4"))?;
-    let user_data = UserData::parse(&imds.get("user-data").await?.unwrap_or_default())?;
-    let manifest = read_manifest(layout)?;
-    let services: Vec<Service> = names
-        .split_whitespace()
-        .map(|name| {
-            let name = ServiceName::new(name).map_err(|_| BootError::NotAService(name.to_string()))?;
-            let told = user_data.services.get(&name).ok_or_else(|| BootError::UnknownService(name.clone()))?;
-            service(name, told, &user_data, &manifest, host, surroundings, layout)
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Some(Identity { host, services }))
+
+    /// Asks the metadata service what this instance is for.
+    async fn meet(&self) -> Result<(Imds, String), BootError> {
+        let imds = Imds::open(&self.surroundings.metadata_endpoint, self.clock).await?;
+        fuse::light(&imds, self.surroundings, &self.console).await?;
+        let mode = imds.tag(tag::MODE).await?.ok_or(BootError::NoTag(tag::MODE))?;
+        Ok((imds, mode))
+    }
+
+    async fn run(&mut self, imds: &Imds, is_box: bool, mut stop: watch::Receiver<bool>) -> Result<(), BootError> {
+        let Identity { host, services, review } = tokio::select! {
+            identity = identity(imds, is_box, self.surroundings, &self.layout) => identity?,
+            () = told_to_stop(&mut stop) => return Ok(()),
+        };
+        let board = Board::of(&services);
+        let stages = review.as_ref().map(|review| Stages::of(&review.told.checkouts));
+        let health = Arc::new(Health { services: services.clone(), board: board.clone(), host, stages: stages.clone() });
+        let answering = health.listen(&self.layout).await.map_err(BootError::Start)?;
+        self.beside.spawn(answering);
+        let (layout, console, clock) = (self.layout.clone(), self.console.clone(), self.clock.clone());
+        let mut shift = Shift { services, board, layout, console, clock, path: self.surroundings.path.clone() };
+        if let (Some(review), Some(stages)) = (review, stages) {
+            let set_up = tokio::select! {
+                set_up = set_up(&mut shift, &review, stages) => set_up?,
+                () = told_to_stop(&mut stop) => return Ok(()),
+            };
+            if !set_up {
+                // The console and the health answer say why. Whoever mends it starts the agent again.
+                told_to_stop(&mut stop).await;
+                return Ok(());
+            }
+            self.ask_stores(&shift);
+        }
+        self.console.mark(&ConsoleLine::Booted { services: names(&shift.services) });
+        let (supervisor, announced) = (Supervisor::here(&self.layout), shift.clone());
+        self.beside.spawn(async move { health.announce(&announced, supervisor).await });
+        supervisor.hold(&shift, stop).await.map_err(BootError::Start)
+    }
+
+    fn ask_stores(&mut self, shift: &Shift) {
+        for service in shift.services.clone() {
+            let shift = shift.clone();
+            if let Some(store) = service.store.clone() {
+                self.beside.spawn(async move { store::ask(&shift, &service, &store).await });
+            }
+        }
+    }
 }
 
-fn read_manifest(layout: &Layout) -> Result<Manifest, BootError> {
-    let path = layout.manifest();
-    let text = std::fs::read(&path).map_err(|error| BootError::Image(format!("{}: {error}", path.display())))?;
-    serde_json::from_slice(&text).map_err(|error| BootError::Image(format!("{}: {error}", path.display())))
-}
-
-fn service(
-    name: ServiceName,
-    told: &UserService,
-    user_data: &UserData,
-    manifest: &Manifest,
-    host: IpAddr,
-    surroundings: &Surroundings,
-    layout: &Layout,
-) -> Result<Service, BootError> {
-    let folder = layout.repository(&told.repository);
-    let commit = manifest.commits.get(&told.repository).filter(|_| folder.is_dir());
-    let commit = commit.ok_or_else(|| BootError::NoRepository(told.repository.clone(), name.clone()))?;
-
-    let folders = std::iter::once(layout.programs()).chain(std::env::split_paths(&surroundings.path));
-    let path = std::env::join_paths(folders).map_err(|error| BootError::Start(format!("PATH: {error}")))?;
-    let mut variables: BTreeMap<String, OsString> = BTreeMap::from([("PATH".to_string(), path)]);
-    variables.extend(told.variables.iter().map(|(name, value)| (name.clone(), value.into())));
-    // What the agent knows better comes last.
-    let own = [
-        ("HOST", Some(host.to_string())),
-        ("PORT", told.port.map(|port| port.to_string())),
-        ("ADSTAGE_SERVICE", Some(name.to_string())),
-        ("ADSTAGE_ENVIRONMENT", Some(user_data.environment.to_string())),
-        ("ADSTAGE_RELEASE", user_data.release.map(|release| release.to_string())),
-        ("ADSTAGE_COMMIT", Some(commit.clone())),
-    ];
-    variables.extend(own.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?.into()))));
-    Ok(Service { name, run: told.run.clone(), folder, port: told.port, health_path: told.health_path.clone(), variables })
+/// Makes a review box of an instance: its repositories and stores. False if it cannot be one, which the console tells.
+async fn set_up(shift: &mut Shift, review: &BoxIdentity, stages: Stages) -> Result<bool, BootError> {
+    let memory = Memory::of(&shift.layout, &review.instance);
+    memory.begin().map_err(BootError::Start)?;
+    let bench = Workbench { layout: shift.layout.clone(), console: shift.console.clone(), memory: memory.clone(), stages };
+    if !bench.set_up(&review.told.checkouts).await || !store::prepare(shift, &memory).await {
+        return Ok(false);
+    }
+    // What is really there: somebody may have gone on since.
+    for service in &mut shift.services {
+        let Some(repository) = review.repositories.get(&service.name) else { continue };
+        if let Ok(commit) = Tree::of(&shift.layout, repository).head().await {
+            service.variables.insert(COMMIT.into(), commit.into());
+        }
+    }
+    Ok(true)
 }
 
 /// Turns true at SIGTERM or SIGINT, or when the pipe on stdin ends: whoever held its other end is gone.

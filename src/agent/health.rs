@@ -10,14 +10,17 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use http::Method;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::complaint::Complaint;
 use super::http::{HttpError, ask};
-use super::service::{Board, Service, Status};
+use super::layout::Layout;
+use super::service::{Board, Service, Status, names};
 use super::supervisor::{Shift, Supervisor};
+use super::workbench::{Stage, Stages};
 use crate::model::{AGENT_PORT, ConsoleLine, ServiceName};
 
 /// How long a service may take to answer its own health path.
@@ -42,6 +45,30 @@ pub(super) struct Health {
     pub board: Board,
     /// Where services listen.
     pub host: IpAddr,
+    /// On a review box: how far its repositories are.
+    pub stages: Option<Stages>,
+}
+
+/// Where the agent answers and for what, for whoever asks on the instance itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Answering {
+    pub at: String,
+    pub services: Vec<ServiceName>,
+    /// The agent's process.
+    pub pid: u32,
+}
+
+impl Answering {
+    fn write(&self, layout: &Layout) -> std::io::Result<()> {
+        let path = layout.answering();
+        std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        std::fs::write(path, serde_json::to_vec(self).map_err(std::io::Error::other)?)
+    }
+
+    /// Of the agent that runs in this boot, or ran.
+    pub fn read(layout: &Layout) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(layout.answering()).ok()?).ok()
+    }
 }
 
 /// What is wrong with a service.
@@ -62,7 +89,8 @@ impl Health {
         let mut asked = JoinSet::new();
         for service in self.services.clone() {
             let (status, host) = (statuses.get(&service.name).cloned().unwrap_or_default(), self.host);
-            asked.spawn(async move { (service.name.clone(), trouble(&service, &status, host).await) });
+            let missing: Vec<ServiceName> = self.board.missing(&service).into_iter().cloned().collect();
+            asked.spawn(async move { (service.name.clone(), trouble(&service, &status, &missing, host).await) });
         }
         asked.join_all().await.into_iter().collect()
     }
@@ -79,6 +107,7 @@ impl Health {
             let before = restarts(&self.board);
             let verdicts = self.verdicts().await;
             for (service, trouble) in &verdicts {
+                self.board.note_up(service, trouble.is_none());
                 let answer = trouble.as_ref().filter(|trouble| trouble.running).map(|trouble| trouble.what.clone());
                 let told = complaints.entry(service.clone()).or_default().note(answer.as_deref(), shift.clock.since(begun));
                 if let Some(answer) = answer.filter(|_| told) {
@@ -91,7 +120,7 @@ impl Health {
             let up = verdicts.values().all(Option::is_none) && restarts(&self.board) == before;
             if up && said_up != Some(before) {
                 said_up = Some(before);
-                shift.console.mark(&ConsoleLine::Ready { services: self.services.iter().map(|service| service.name.clone()).collect() });
+                shift.console.mark(&ConsoleLine::Ready { services: names(&self.services) });
             }
             tokio::select! {
                 () = shift.clock.sleep(if up { LOOK_WHEN_UP } else { LOOK }) => {}
@@ -101,9 +130,11 @@ impl Health {
     }
 
     /// Listens for questions; the error says why it cannot.
-    pub async fn listen(self: &Arc<Self>) -> Result<impl Future<Output = ()> + Send + use<>, String> {
+    pub async fn listen(self: &Arc<Self>, layout: &Layout) -> Result<impl Future<Output = ()> + Send + use<>, String> {
         let address = SocketAddr::new(self.host, AGENT_PORT);
         let listener = TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        let answering = Answering { at: address.to_string(), services: names(&self.services), pid: std::process::id() };
+        answering.write(layout).map_err(|error| format!("{}: {error}", layout.answering().display()))?;
         let router = Router::new().route("/health", get(answer)).with_state(self.clone());
         Ok(async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -113,10 +144,16 @@ impl Health {
     }
 }
 
-async fn trouble(service: &Service, status: &Status, host: IpAddr) -> Option<Trouble> {
+async fn trouble(service: &Service, status: &Status, missing: &[ServiceName], host: IpAddr) -> Option<Trouble> {
     if status.pid.is_none() {
-        let what = status.last_exit.map_or_else(|| "not started yet".into(), |code| format!("exited with {code}"));
+        let exited = status.last_exit.map(|code| format!("exited with {code}"));
+        let waits = || (!missing.is_empty()).then(|| format!("waits for {}", listed(missing)));
+        let what = exited.or_else(|| status.trouble.clone()).or_else(waits).unwrap_or_else(|| "not started yet".into());
         return Some(Trouble { running: false, what });
+    }
+    if service.store.is_some() {
+        let what = || status.trouble.clone().unwrap_or_else(|| "not asked yet".into());
+        return (status.ready != status.pid).then(|| Trouble { running: true, what: what() });
     }
     let port = service.port?;
     let authority = SocketAddr::new(host, port).to_string();
@@ -138,20 +175,33 @@ fn first_line(body: &[u8]) -> String {
     line.chars().filter(|c| !c.is_control()).take(WIDEST).collect()
 }
 
+fn listed(names: &[ServiceName]) -> String {
+    names.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ")
+}
+
 async fn answer(State(health): State<Arc<Health>>) -> (StatusCode, Json<Value>) {
     let verdicts = health.verdicts().await;
     let statuses = health.board.statuses();
-    let well = verdicts.values().all(Option::is_none);
-    let services: BTreeMap<&str, Value> = verdicts
-        .iter()
-        .map(|(name, trouble)| {
-            let status = statuses.get(name).cloned().unwrap_or_default();
-            let told = json!({ "up": trouble.is_none(), "trouble": trouble.as_ref().map(|trouble| &trouble.what), "pid": status.pid, "restarts": status.restarts });
-            (name.as_str(), told)
-        })
-        .collect();
-    let code = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(json!({ "healthy": well, "services": services })))
+    let stages = health.stages.as_ref().map(Stages::all);
+    let placed = |stage: &Stage| matches!(stage, Stage::Built | Stage::Kept);
+    let well = verdicts.values().all(Option::is_none) && stages.iter().flat_map(|stages| stages.values()).all(placed);
+    let told = |stores: bool| -> BTreeMap<&str, Value> {
+        let wanted = health.services.iter().filter(|service| service.store.is_some() == stores);
+        wanted
+            .map(|service| {
+                let status = statuses.get(&service.name).cloned().unwrap_or_default();
+                let trouble = verdicts.get(&service.name).and_then(Option::as_ref);
+                let told = json!({ "up": trouble.is_none(), "trouble": trouble.map(|trouble| &trouble.what), "pid": status.pid, "restarts": status.restarts });
+                (service.name.as_str(), told)
+            })
+            .collect()
+    };
+    let mut body = json!({ "healthy": well, "services": told(false) });
+    if let Some(stages) = &stages {
+        let stages: BTreeMap<&str, Value> = stages.iter().map(|(name, stage)| (name.as_str(), stage.told())).collect();
+        (body["stores"], body["checkouts"]) = (json!(told(true)), json!(stages));
+    }
+    (if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The instance metadata service, version 2: a token first, then questions.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, Uri};
 
 use super::http::{HttpError, ask};
@@ -15,8 +17,10 @@ const UP_WITHIN: Duration = Duration::from_secs(120);
 
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Long enough for a boot.
+/// Long enough for a boot; whoever asks for longer gets a new one when it has ended.
 const TOKEN_SECONDS: &str = "600";
+
+const TOKEN_PATH: &str = "/latest/api/token";
 
 /// Why something cannot be learnt from it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +39,13 @@ pub(super) enum ImdsError {
 #[derive(Debug)]
 pub(super) struct Imds {
     authority: String,
-    token: String,
+    token: Mutex<String>,
+}
+
+async fn new_token(authority: &str) -> Result<(u16, String), HttpError> {
+    let headers = [("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_SECONDS)];
+    let (status, token) = ask(Method::PUT, authority, TOKEN_PATH, &headers, TIMEOUT).await?;
+    Ok((status, String::from_utf8_lossy(&token).into_owned()))
 }
 
 impl Imds {
@@ -46,11 +56,10 @@ impl Imds {
         let host = uri.host().ok_or_else(not_one)?;
         let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
         let started = clock.moment();
-        let path = "/latest/api/token";
+        let path = TOKEN_PATH;
         loop {
-            let headers = [("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_SECONDS)];
-            match ask(Method::PUT, &authority, path, &headers, TIMEOUT).await {
-                Ok((200, token)) => return Ok(Self { authority, token: String::from_utf8_lossy(&token).into_owned() }),
+            match new_token(&authority).await {
+                Ok((200, token)) => return Ok(Self { authority, token: Mutex::new(token) }),
                 // It throttles with 503, and a 5xx passes.
                 Ok((status, _)) if status < 500 => return Err(ImdsError::Refused(path.into(), status)),
                 Ok((status, _)) if clock.since(started) > UP_WITHIN => return Err(ImdsError::Refused(path.into(), status)),
@@ -63,12 +72,23 @@ impl Imds {
     /// A value as bytes; `None` if there is none.
     pub async fn get(&self, path: &str) -> Result<Option<Vec<u8>>, ImdsError> {
         let path = format!("/latest/{path}");
-        match ask(Method::GET, &self.authority, &path, &[("x-aws-ec2-metadata-token", &self.token)], TIMEOUT).await {
+        let mut answer = self.ask_with_token(&path).await;
+        if matches!(answer, Ok((401, _))) {
+            let (_, token) = new_token(&self.authority).await.map_err(|error| ImdsError::Broken(path.clone(), error))?;
+            *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
+            answer = self.ask_with_token(&path).await;
+        }
+        match answer {
             Ok((200, body)) => Ok(Some(body.to_vec())),
             Ok((404, _)) => Ok(None),
             Ok((status, _)) => Err(ImdsError::Refused(path, status)),
             Err(error) => Err(ImdsError::Broken(path, error)),
         }
+    }
+
+    async fn ask_with_token(&self, path: &str) -> Result<(u16, Bytes), HttpError> {
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ask(Method::GET, &self.authority, path, &[("x-aws-ec2-metadata-token", &token)], TIMEOUT).await
     }
 
     /// A value as text; `None` if there is none.

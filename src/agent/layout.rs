@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::{RepositoryName, ServiceName};
+use crate::model::{BackingName, RepositoryName, ServiceName};
 
 /// Every path the agent knows, below one root.
 #[derive(Debug, Clone)]
@@ -53,6 +53,46 @@ impl Layout {
     /// Process group of a service the agent holds itself.
     pub fn service_pid(&self, name: &ServiceName) -> PathBuf {
         self.root.join(format!("run/adstage/{name}.pid"))
+    }
+
+    /// Everything services and stores the agent holds itself ever wrote.
+    pub fn service_logs(&self) -> PathBuf {
+        self.root.join("var/log/adstage")
+    }
+
+    /// Every repository's checkout.
+    pub fn repositories(&self) -> PathBuf {
+        self.root.join("opt/adstage/repositories")
+    }
+
+    /// A backing store's data.
+    pub fn backing(&self, name: &BackingName) -> PathBuf {
+        self.backing_stores().join(name.as_str())
+    }
+
+    /// Every backing store's data.
+    pub fn backing_stores(&self) -> PathBuf {
+        self.root.join("var/lib/adstage/backing")
+    }
+
+    /// What a review box remembers of its boots.
+    pub fn memory(&self) -> PathBuf {
+        self.root.join("var/lib/adstage/box.json")
+    }
+
+    /// When the fuse burns down, as last known in this boot.
+    pub fn deadline(&self) -> PathBuf {
+        self.root.join("run/adstage/expires")
+    }
+
+    /// Where the agent of this boot answers, and for what.
+    pub fn answering(&self) -> PathBuf {
+        self.root.join("run/adstage/answering.json")
+    }
+
+    /// Any file that is not the agent's own.
+    pub fn of_the_machine(&self, path: &str) -> PathBuf {
+        self.root.join(path)
     }
 
     /// Units that stay with the disk.

@@ -1,10 +1,15 @@
 //! What runs on an instance: puts the repositories on an image ([`provision`]), and, on an instance booted from it, starts and holds the
 //! services its tags name and answers for their health ([`boot`]). Tags say which services to be, user data says what they are.
 //!
+//! A review box also gets the refs asked for, built, and its backing stores ([`boot`]); [`inspect`] tells what is really on it, and
+//! [`clean`] makes it fit to become an image.
+//!
 //! It talks to nobody but the instance's own metadata service, and says what happened on the console, which everybody who may describe
 //! the instance can read. It does not know whether the instance is one of EC2 or of the sandbox.
 
 mod boot;
+mod checkout;
+mod clean;
 mod complaint;
 mod console;
 mod crash;
@@ -12,14 +17,21 @@ pub mod environment;
 mod fuse;
 mod health;
 mod http;
+mod identity;
 mod imds;
+mod inspect;
 mod layout;
+mod memory;
 mod own;
 mod provision;
 mod service;
+mod store;
 mod supervisor;
 mod systemd;
 mod unit;
+mod workbench;
 
 pub use boot::boot;
+pub use clean::clean;
+pub use inspect::inspect;
 pub use provision::provision;

@@ -28,19 +28,36 @@ const CANNOT_START: i32 = 126;
 /// The end of a log is read back this far.
 const TAIL_BYTES: u64 = 16 * 1024;
 
-/// Every service at once, until `stop`; returns when all are down.
+/// Every service at once, as far as what it needs is up, until `stop`; returns when all are down: the stores last.
 pub(super) async fn hold(shift: &Shift, stop: watch::Receiver<bool>) -> Result<(), String> {
-    let mut tasks = JoinSet::new();
+    let (end_stores, stores_end) = watch::channel(false);
+    let (mut services, mut stores) = (JoinSet::new(), JoinSet::new());
     for service in shift.services.clone() {
+        let (tasks, stop) = if service.store.is_some() { (&mut stores, &stores_end) } else { (&mut services, &stop) };
         let (shift, stop) = (shift.clone(), stop.clone());
         tasks.spawn(async move { hold_one(&shift, &service, stop).await });
     }
-    while tasks.join_next().await.is_some() {}
+    while services.join_next().await.is_some() {}
+    told_to_stop(&mut stop.clone()).await;
+    let _ = end_stores.send(true);
+    while stores.join_next().await.is_some() {}
     Ok(())
+}
+
+/// Until all it needs is up, or it is not to start any more.
+async fn wait_for_needs(shift: &Shift, service: &Service, stop: &mut watch::Receiver<bool>) {
+    let mut changes = shift.board.changes();
+    while !shift.board.missing(service).is_empty() {
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = told_to_stop(stop) => return,
+        }
+    }
 }
 
 async fn hold_one(shift: &Shift, service: &Service, mut stop: watch::Receiver<bool>) {
     end_leftover(shift, service);
+    wait_for_needs(shift, service, &mut stop).await;
     let log = shift.layout.service_log(&service.name);
     let mut crashes = Crashes::default();
     while !*stop.borrow() {

@@ -4,22 +4,18 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 
-use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::checkout::{AT_ONCE, Tree, address};
 use super::console::Console;
 use super::environment::Surroundings;
 use super::layout::Layout;
 use super::unit;
 use crate::failure::{End, Failure};
-use crate::model::{ConsoleLine, Manifest, ProvisionRepository, ProvisionSpec, RepositoryName, Source, tail_of};
-
-/// Clones, and then builds, that go on at once.
-const AT_ONCE: usize = 4;
+use crate::model::{ConsoleLine, Manifest, ProvisionRepository, ProvisionSpec, RepositoryName};
 
 /// What went wrong, with which repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,17 +77,14 @@ async fn each(spec: &ProvisionSpec, layout: &Layout, console: &Console, work: Wo
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut tasks = JoinSet::new();
     for (name, repository) in spec.repositories.clone() {
-        let (layout, console, turns) = (layout.clone(), console.clone(), turns.clone());
+        let (tree, console, turns) = (Tree::of(layout, &name), console.clone(), turns.clone());
         tasks.spawn(async move {
             let _turn = turns.acquire_owned().await;
             let done = match work {
-                Work::Clone => clone(&name, &repository, &layout, &console).await,
-                Work::Build => build(&name, &repository, &layout, &console).await,
+                Work::Clone => clone(&name, &repository, &tree, &console).await,
+                Work::Build => build(&name, &repository, &tree, &console).await,
             };
-            done.map_err(|what| {
-                let log = fs::read(layout.build_log(&name)).unwrap_or_default();
-                Trouble { repository: Some(name), what, tail: tail_of(&String::from_utf8_lossy(&log)) }
-            })
+            done.map_err(|what| Trouble { repository: Some(name), what, tail: tree.tail() })
         });
     }
     // Dropping the rest kills what they started.
@@ -101,72 +94,21 @@ async fn each(spec: &ProvisionSpec, layout: &Layout, console: &Console, work: Wo
     Ok(())
 }
 
-/// A checkout of exactly one commit, with no more history than the source makes us take.
-async fn clone(name: &RepositoryName, repository: &ProvisionRepository, layout: &Layout, console: &Console) -> Result<(), String> {
-    let (folder, log) = (layout.repository(name), layout.build_log(name));
-    let fresh = || -> io::Result<()> {
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
-        fs::create_dir_all(&folder)?;
-        fs::create_dir_all(log.parent().unwrap_or(&folder))?;
-        fs::write(&log, "")
-    };
-    fresh().map_err(|error| format!("cannot make its folder: {error}"))?;
-    let (Source::Url(source) | Source::Path(source)) = &repository.source;
-    let commit = repository.commit.as_str();
+/// A checkout of exactly one commit.
+async fn clone(name: &RepositoryName, repository: &ProvisionRepository, tree: &Tree, console: &Console) -> Result<(), String> {
+    let (source, commit) = (address(&repository.source), repository.commit.as_str());
     console.say(&format!("cloning {name} at {commit} from {source}"));
-
-    let git = |arguments: Vec<&str>| git(arguments.iter().map(ToString::to_string).collect(), &folder, &log);
-    let failed = |what: &str| format!("{what} {source} failed");
-    if !git(vec!["init", "--quiet"]).await? || !git(vec!["remote", "add", "origin", source]).await? {
-        return Err("git init failed".into());
-    }
-    // Not every server gives a commit by its name; every server gives its branches and tags.
-    if !git(vec!["fetch", "--quiet", "--depth", "1", "origin", commit]).await? {
-        let all = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
-        if !git(vec!["fetch", "--quiet", "origin", all[0], all[1]]).await? {
-            return Err(failed("git fetch from"));
-        }
-    }
-    if !git(vec!["-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", commit]).await? {
-        return Err(format!("{source} has no commit {commit}"));
-    }
-    if folder.join(".gitmodules").exists() && !git(vec!["submodule", "update", "--quiet", "--init", "--recursive", "--depth", "1"]).await? {
-        return Err(failed("git submodule update of"));
-    }
-    Ok(())
+    tree.open_log()?;
+    tree.begin().await?;
+    tree.follow(source).await?;
+    tree.fetch(source, commit).await?;
+    tree.check_out(source, commit, None).await
 }
 
-async fn git(arguments: Vec<String>, folder: &Path, log: &Path) -> Result<bool, String> {
-    let mut command = Command::new("git");
-    command.args(&arguments).env("GIT_TERMINAL_PROMPT", "0");
-    for other_repository in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
-        command.env_remove(other_repository);
-    }
-    logged(command, folder, log).await.map(|code| code == 0)
-}
-
-async fn build(name: &RepositoryName, repository: &ProvisionRepository, layout: &Layout, console: &Console) -> Result<(), String> {
+async fn build(name: &RepositoryName, repository: &ProvisionRepository, tree: &Tree, console: &Console) -> Result<(), String> {
     let Some(run) = &repository.build else { return Ok(()) };
     console.say(&format!("building {name}: {run}"));
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", run]);
-    match logged(command, &layout.repository(name), &layout.build_log(name)).await? {
-        0 => Ok(()),
-        code => Err(format!("build exited {code}")),
-    }
-}
-
-/// Runs a command with its output at the end of a log. The result is its exit code.
-async fn logged(mut command: Command, folder: &Path, log: &Path) -> Result<i32, String> {
-    let cannot = |error: io::Error| error.to_string();
-    let output = fs::OpenOptions::new().append(true).create(true).open(log).map_err(cannot)?;
-    let program = command.as_std().get_program().to_string_lossy().into_owned();
-    command.current_dir(folder).stdin(Stdio::null()).stdout(output.try_clone().map_err(cannot)?).stderr(output).kill_on_drop(true);
-    let status = command.status().await.map_err(|error| format!("cannot run {program}: {error}"))?;
-    // No code means a signal ended it: as bad as any other failure.
-    Ok(status.code().unwrap_or(-1))
+    tree.build(run).await
 }
 
 /// The agent, for every boot of the image.

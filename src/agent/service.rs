@@ -1,4 +1,4 @@
-//! One service as this instance runs it, and what is known of it while it runs.
+//! One service as this instance runs it, and what is known of it while it runs. A review box's backing stores are held as services are.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::model::ServiceName;
+use crate::model::{BackingName, ServiceName};
 
 /// All that is needed to start it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,12 +15,31 @@ pub(super) struct Service {
     pub name: ServiceName,
     /// For `sh -c`.
     pub run: String,
-    /// Its repository's checkout.
+    /// Its repository's checkout; a store's data.
     pub folder: PathBuf,
     pub port: Option<u16>,
     pub health_path: String,
     /// On top of what the agent itself has.
     pub variables: BTreeMap<String, OsString>,
+    /// What must be up before its first start.
+    pub needs: Vec<ServiceName>,
+    /// What a backing store has beyond that.
+    pub store: Option<Store>,
+}
+
+/// What makes a service a backing store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Store {
+    pub name: BackingName,
+    /// For `sh -c`: succeeds once the store takes requests.
+    pub ready: String,
+    /// For `sh -c`, once.
+    pub prepare: Option<String>,
+}
+
+/// The names of those that are services, not stores.
+pub(super) fn names(services: &[Service]) -> Vec<ServiceName> {
+    services.iter().filter(|service| service.store.is_none()).map(|service| service.name.clone()).collect()
 }
 
 /// What is known of one service now.
@@ -32,6 +51,12 @@ pub(super) struct Status {
     pub restarts: u32,
     /// How it last ended.
     pub last_exit: Option<i32>,
+    /// When last asked, it was up.
+    pub up: bool,
+    /// Of a store: the process that takes requests.
+    pub ready: Option<u32>,
+    /// Of a store: why it does not take requests.
+    pub trouble: Option<String>,
 }
 
 /// The statuses of all services. Clones share them.
@@ -57,6 +82,23 @@ impl Board {
 
     pub fn statuses(&self) -> BTreeMap<ServiceName, Status> {
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn status(&self, name: &ServiceName) -> Status {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned().unwrap_or_default()
+    }
+
+    /// Notes whether it was up when asked.
+    pub fn note_up(&self, name: &ServiceName, up: bool) {
+        if self.status(name).up != up {
+            self.update(name, |status| status.up = up);
+        }
+    }
+
+    /// What a service still waits for. What this instance does not run, it cannot wait for.
+    pub fn missing<'s>(&self, service: &'s Service) -> Vec<&'s ServiceName> {
+        let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        service.needs.iter().filter(|need| statuses.get(need).is_some_and(|status| !status.up)).collect()
     }
 
     /// Told of every change from now on.

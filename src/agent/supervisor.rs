@@ -28,7 +28,7 @@ impl Shift {
     pub fn exited(&self, service: &ServiceName, code: i32, looping: bool, tail: Vec<String>) {
         let mut restarts = 0;
         self.board.update(service, |status| {
-            (status.pid, status.last_exit) = (None, Some(code));
+            (status.pid, status.last_exit, status.up) = (None, Some(code), false);
             status.restarts += 1;
             restarts = status.restarts;
         });

@@ -9,6 +9,7 @@ use tokio::process::Command;
 use tokio::sync::watch;
 
 use super::crash::Crashes;
+use super::service::Service;
 use super::supervisor::{Shift, told_to_stop};
 use super::unit;
 use crate::model::{ServiceName, tail_of};
@@ -39,9 +40,8 @@ pub(super) async fn hold(shift: &Shift, mut stop: watch::Receiver<bool>) -> Resu
     }
     let units: Vec<String> = shift.services.iter().map(|service| unit::name(&service.name)).collect();
     run(shift, "systemctl", &["daemon-reload"]).await?;
-    let mut start = vec!["start", "--no-block"];
-    start.extend(units.iter().map(String::as_str));
-    run(shift, "systemctl", &start).await?;
+    let mut waiting: Vec<Service> = shift.services.clone();
+    start(shift, &mut waiting).await?;
 
     let mut ends = BTreeMap::new();
     let mut show = vec!["show", "--property", PROPERTIES];
@@ -55,8 +55,23 @@ pub(super) async fn hold(shift: &Shift, mut stop: watch::Receiver<bool>) -> Resu
             () = shift.clock.sleep(LOOK) => {}
             () = told_to_stop(&mut stop) => {}
         }
+        if !*stop.borrow() {
+            start(shift, &mut waiting).await?;
+        }
     }
     Ok(())
+}
+
+/// Starts those of the waiting ones for which all they need is up.
+async fn start(shift: &Shift, waiting: &mut Vec<Service>) -> Result<(), String> {
+    let due: Vec<Service> = waiting.extract_if(.., |service| shift.board.missing(service).is_empty()).collect();
+    if due.is_empty() {
+        return Ok(());
+    }
+    let units: Vec<String> = due.iter().map(|service| unit::name(&service.name)).collect();
+    let mut start = vec!["start", "--no-block"];
+    start.extend(units.iter().map(String::as_str));
+    run(shift, "systemctl", &start).await.map(drop)
 }
 
 /// The end already told of each service: systemd's count of restarts at that time.

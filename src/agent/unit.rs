@@ -32,10 +32,12 @@ pub(super) fn render(service: &Service) -> String {
         .iter()
         .map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={}", value.to_string_lossy()), false)))
         .collect();
+    // Both may be starting already; at shutdown it means the reverse.
+    let after: String = service.needs.iter().map(|need| format!(" {}", name(need))).collect();
     format!(
         "[Unit]\n\
          Description=adstage service {}\n\
-         After=network-online.target\n\
+         After=network-online.target{after}\n\
          Wants=network-online.target\n\
          StartLimitIntervalSec=0\n\
          \n\
@@ -88,11 +90,13 @@ mod tests {
             port: Some(8001),
             health_path: "/up".into(),
             variables: [("GREETING", "a \"b\" $c 5% \\d"), ("PORT", "8001")].map(|(name, value)| (name.to_string(), value.into())).into(),
+            needs: vec![ServiceName::new("redis").unwrap()],
+            store: None,
         };
         insta::assert_snapshot!(render(&service), @r#"
         [Unit]
         Description=adstage service web
-        After=network-online.target
+        After=network-online.target adstage-redis.service
         Wants=network-online.target
         StartLimitIntervalSec=0
 

@@ -1,6 +1,7 @@
 //! `adstage agent`: what runs on an instance.
 
 use clap::Subcommand;
+use serde_json::json;
 
 use super::Global;
 use crate::agent::environment::Surroundings;
@@ -8,7 +9,8 @@ use crate::failure::Failure;
 
 /// Run on an instance: put the repositories on an image, or start the services the instance's tags name
 ///
-/// Nobody types these: a builder's user data runs the first, an image's boot the second. ADSTAGE_ROOT says where `/` is.
+/// Nobody types these: a builder's user data runs the first, an image's boot the second, and `adstage image bake --from` the others.
+/// ADSTAGE_ROOT says where `/` is.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -21,6 +23,12 @@ enum Command {
     Provision,
     /// Learn from the instance's tags and user data which services to run, run them, and answer for their health on port 7600
     Boot,
+    /// On a review box: say in one line of JSON which commits are checked out, which files differ from them, and how the services are
+    Inspect,
+    /// On a review box: stop everything and remove what must not be on an image
+    ///
+    /// Data of backing stores, logs, shell histories, the machine's keys and id. The commits that are checked out are noted for the image.
+    Clean,
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
@@ -28,5 +36,17 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     match args.command {
         Command::Provision => crate::agent::provision(&surroundings).await,
         Command::Boot => crate::agent::boot(&surroundings, &global.clock).await,
+        Command::Inspect => {
+            let inspection = crate::agent::inspect(&surroundings).await?;
+            let line = serde_json::to_string(&inspection).map_err(anyhow::Error::from)?;
+            global.report.result(&inspection, || line)
+        }
+        Command::Clean => {
+            let removed = crate::agent::clean(&surroundings, &global.clock).await?;
+            global.report.result(&json!({ "removed": removed }), || match removed.as_slice() {
+                [] => "nothing to remove".to_string(),
+                removed => removed.iter().map(|path| format!("removed {path}\n")).collect(),
+            })
+        }
     }
 }

@@ -166,9 +166,9 @@ impl<'a> Standing<'a> {
     /// The release of a worker that works: as recorded, unless that one sleeps while another is awake.
     fn working(&self) -> Option<ReleaseNumber> {
         let awake = |release: &ReleaseNumber| self.group(*release).is_some_and(|group| group.desired > 0);
-        let recorded = self.recorded().filter(|release| self.group(*release).is_some());
+        let recorded = self.recorded().filter(|release| self.group(*release).is_some())?;
         let newest_awake = || self.fleets.iter().rev().map(|fleet| fleet.key.release).find(awake);
-        recorded.filter(awake).or_else(newest_awake).or(recorded)
+        if awake(&recorded) { Some(recorded) } else { newest_awake().or(Some(recorded)) }
     }
 
     /// The release the records say it serves.

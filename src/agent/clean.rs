@@ -54,11 +54,12 @@ const OF_PEOPLE: &[&str] = &[
 /// Cleans this box. The result is what was removed.
 pub async fn clean(surroundings: &Surroundings, clock: &Clock) -> Result<Vec<String>, Failure> {
     let layout = Layout::new(&surroundings.root);
-    if !memory::is_box(&layout) {
+    // What the disk says is no proof: that may be of the box an image was made from.
+    let Some(answering) = Answering::read(&layout).filter(|answering| answering.review) else {
         let refused = Failure::new(End::Refused, "this machine is no review box; nothing was removed");
-        return Err(refused.because(format!("there is no {}", layout.memory().display())));
-    }
-    stop(surroundings, &layout, clock).await?;
+        return Err(refused.because("no agent has held one here since the machine started"));
+    };
+    stop(surroundings, &layout, &answering, clock).await?;
     let commits = commits(&layout).await?;
     let mut sweep = Sweep { layout: &layout, removed: Vec::new() };
     let swept = sweep.all().and_then(|()| memory::forget_stores(&layout)).and_then(|()| write_down(&layout, commits));
@@ -67,7 +68,7 @@ pub async fn clean(surroundings: &Surroundings, clock: &Clock) -> Result<Vec<Str
 }
 
 /// Ends the agent with all it runs: a store would write its data again, and a service its log.
-async fn stop(surroundings: &Surroundings, layout: &Layout, clock: &Clock) -> Result<(), Failure> {
+async fn stop(surroundings: &Surroundings, layout: &Layout, answering: &Answering, clock: &Clock) -> Result<(), Failure> {
     let failed = |why: String| Failure::new(End::Unexpected, "the box's agent and services cannot be stopped").because(why);
     if layout.units_of_this_boot().exists() {
         let units = fs::read_dir(layout.units_of_this_boot()).into_iter().flatten().flatten();
@@ -80,9 +81,7 @@ async fn stop(surroundings: &Surroundings, layout: &Layout, clock: &Clock) -> Re
         let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
         return if output.status.success() { Ok(()) } else { Err(failed(said)) };
     }
-    let Some(agent) = Answering::read(layout).and_then(|answering| Pid::from_raw(i32::try_from(answering.pid).ok()?)) else {
-        return Ok(());
-    };
+    let Some(agent) = i32::try_from(answering.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
     let asked = clock.moment();
     while is_agent(agent) {
         let _ = kill_process(agent, Signal::TERM);

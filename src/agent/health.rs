@@ -56,6 +56,8 @@ pub(super) struct Answering {
     pub services: Vec<ServiceName>,
     /// The agent's process.
     pub pid: u32,
+    /// This is a review box.
+    pub review: bool,
 }
 
 impl Answering {
@@ -133,7 +135,8 @@ impl Health {
     pub async fn listen(self: &Arc<Self>, layout: &Layout) -> Result<impl Future<Output = ()> + Send + use<>, String> {
         let address = SocketAddr::new(self.host, AGENT_PORT);
         let listener = TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        let answering = Answering { at: address.to_string(), services: names(&self.services), pid: std::process::id() };
+        let (at, services, pid) = (address.to_string(), names(&self.services), std::process::id());
+        let answering = Answering { at, services, pid, review: self.stages.is_some() };
         answering.write(layout).map_err(|error| format!("{}: {error}", layout.answering().display()))?;
         let router = Router::new().route("/health", get(answer)).with_state(self.clone());
         Ok(async move {

@@ -77,11 +77,6 @@ impl Memory {
     }
 }
 
-/// True on a machine that has been a review box.
-pub(super) fn is_box(layout: &Layout) -> bool {
-    read(layout).is_some()
-}
-
 /// Forgets which stores were prepared: their data is gone. What the repositories looked like is kept, so that a box that goes on after
 /// it was captured still takes nobody's work away.
 pub(super) fn forget_stores(layout: &Layout) -> io::Result<()> {
@@ -113,11 +108,9 @@ mod tests {
         let layout = Layout::new(root.path());
         let (site, redis) = (RepositoryName::new("site").unwrap(), BackingName::new("redis").unwrap());
         let left = Left { look: "4f2c".into(), commit: Some("4f2c".into()), built: true, moving: false };
-        assert!(!is_box(&layout));
         let first = Memory::of(&layout, "i-1");
         first.note(&site, left.clone()).unwrap();
         first.note_prepared(&redis).unwrap();
-        assert!(is_box(&layout));
 
         let again = Memory::of(&layout, "i-1");
         assert_eq!((again.repository(&site), again.is_prepared(&redis)), (Some(left.clone()), true));

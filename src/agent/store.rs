@@ -50,9 +50,10 @@ pub(super) async fn prepare(shift: &Shift, memory: &Memory) -> bool {
         if memory.is_prepared(&store.name) {
             continue;
         }
-        if let Err((what, tail)) = prepare_one(shift, service, store, memory).await {
+        let prepared = prepare_one(shift, service, store, memory).await;
+        shift.board.update(&service.name, |status| status.trouble = prepared.as_ref().err().map(|(what, _)| what.clone()));
+        if let Err((what, tail)) = prepared {
             all = false;
-            shift.board.update(&service.name, |status| status.trouble = Some(what.clone()));
             shift.console.mark(&ConsoleLine::BackingFailed { store: store.name.clone(), what, tail });
         }
     }
@@ -72,6 +73,7 @@ async fn prepare_one(shift: &Shift, service: &Service, store: &Store, memory: &M
     fresh().map_err(|error| (format!("cannot make its folder: {error}"), Vec::new()))?;
     if let Some(run) = &store.prepare {
         shift.console.say(&format!("preparing {}: {run}", store.name));
+        shift.board.update(&service.name, |status| status.trouble = Some("is being prepared".into()));
         let from = fs::metadata(&log).map_or(0, |found| found.len());
         let mut command = Command::new("/bin/sh");
         command.args(["-c", run]).envs(&service.variables);

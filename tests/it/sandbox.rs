@@ -371,7 +371,7 @@ async fn a_scripted_box_builds_first_and_its_fuse_burns_where_the_tag_was_moved(
     let id = boxed(&ec2, wall + jiff::SignedDuration::from_mins(30), "").await;
     sleep(60).await;
     let building = console(&ec2, &id).await;
-    assert!(building.contains(r#""event":"checking-out""#) && !building.contains("booted"), "{building}");
+    assert!(building.contains(r#""event":"fetching""#) && !building.contains("booted"), "{building}");
     sleep(300).await;
     let up = console(&ec2, &id).await;
     assert!(up.contains(r#""commit":"c0ffee","event":"built""#) && up.contains(r#""event":"ready""#), "{up}");

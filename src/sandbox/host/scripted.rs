@@ -213,7 +213,7 @@ impl Scripted {
     ) -> bool {
         let fails = services.values().any(|service| service.script() == "checkout-failed");
         for (name, Checkout { reference, commit }) in checkouts {
-            say(self.boot, json!({ "event": "checking-out", "repository": name, "ref": reference, "commit": commit }));
+            say(self.boot, json!({ "event": "fetching", "repository": name, "ref": reference, "commit": commit }));
             if fails {
                 let tail = ["make: *** [all] Error 1"];
                 let line = json!({ "event": "checkout-failed", "repository": name, "what": "build exited 1", "tail": tail });

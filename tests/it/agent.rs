@@ -61,6 +61,7 @@ struct Machine {
     host: String,
     endpoint: String,
     user_data: Arc<Mutex<String>>,
+    instance: Arc<Mutex<String>>,
     agent: Option<Child>,
 }
 
@@ -78,11 +79,13 @@ impl Machine {
         // An address of its own, so that nothing else has its port 7600.
         let host = format!("127.61.{}.{}", fastrand::u8(..), fastrand::u8(1..255));
         let user_data = Arc::new(Mutex::new(String::new()));
+        let instance = Arc::new(Mutex::new("i-1".to_string()));
+        let id = instance.clone();
         let value = |text: &str| on_get(text.to_string());
         let metadata = Router::new()
             .route("/latest/api/token", put("token"))
             .route("/latest/meta-data/local-ipv4", value(&host))
-            .route("/latest/meta-data/instance-id", value("i-1"))
+            .route("/latest/meta-data/instance-id", on_get(async move || id.lock().unwrap().clone()))
             .route("/latest/meta-data/tags/instance/adstage:mode", value("review"))
             .route("/latest/meta-data/tags/instance/adstage:services", value(services))
             .route("/latest/meta-data/tags/instance/adstage:expires", value("2199-01-01T00:00:00Z"))
@@ -92,7 +95,7 @@ impl Machine {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, metadata).await.unwrap() });
-        let machine = Self { home, host, endpoint, user_data, agent: None };
+        let machine = Self { home, host, endpoint, user_data, instance, agent: None };
         machine.program("shutdown", "");
         machine
     }
@@ -364,6 +367,13 @@ async fn stores_are_prepared_once_and_all_start_in_the_order_of_their_needs() {
         (machine.read(&format!("{data}/greeting")).as_str(), machine.read(&format!("{data}/starts")).lines().count()),
         ("hello\n", 3)
     );
+    machine.stop();
+
+    // The same disk under another instance is a new box, however carelessly captured: nothing of the old one's data is seen there.
+    *machine.instance.lock().unwrap() = "i-2".into();
+    machine.start(&services, &review);
+    machine.says("backing-up", 4).await;
+    assert_eq!(machine.read(&format!("{data}/starts")), "start\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

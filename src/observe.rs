@@ -1,9 +1,11 @@
 //! Looks: read-only calls, concurrent and batched, into a [`World`]. Nothing is described twice.
 
 mod boxes;
+mod shelf;
 mod uses;
 
 pub use boxes::{box_world, boxes};
+pub use shelf::shelf_world;
 pub use uses::uses;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +49,7 @@ pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: W
         Some(door) => (Some(address(environment, &door.load_balancer)), door.listener.map(|listener| listener.arn), door.rules),
     };
     let fleets = fleets(groups, target_groups, templates, &rules);
-    Ok(World { listener, address, rules, fleets, images, boxes: Vec::new(), records })
+    Ok(World { listener, address, rules, fleets, images, records, ..World::default() })
 }
 
 /// The app's own images in this account and Region, newest first.

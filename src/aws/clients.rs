@@ -91,6 +91,12 @@ impl Aws {
         Self::over(Link { guard: Some(guard), sdk: self.link.sdk.clone(), retry: self.link.retry.clone() })
     }
 
+    /// The same login in another Region, behind the same guard: for what is copied there.
+    pub fn in_region(&self, region: &str) -> Self {
+        let sdk = self.link.sdk.to_builder().region(Region::new(region.to_string())).build();
+        Self::over(Link { sdk, guard: self.link.guard.clone(), retry: self.link.retry.clone() })
+    }
+
     fn over(link: Link) -> Self {
         let link = Arc::new(link);
         Self {

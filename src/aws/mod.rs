@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 pub use autoscaling::{Autoscaling, FailedActivity, GroupInfo, NewGroup};
 pub use clients::{Aws, CALL_TIMEOUT, Connection, LONG_CALL_TIMEOUT};
 pub use dynamodb::Dynamodb;
-pub use ec2::{Ec2, InstanceInfo, InstanceState, InstanceTypeInfo, NewTemplate, RunSpec, SubnetInfo, TemplateInfo};
+pub use ec2::{CopySpec, Ec2, InstanceInfo, InstanceState, InstanceTypeInfo, NewTemplate, RunSpec, SubnetInfo, TemplateInfo};
 pub use elbv2::{Elbv2, ListenerInfo, LoadBalancerInfo, LoadBalancerState, Page, TargetGroupInfo};
 pub use error::{Error, ErrorKind};
 pub use gather::gather;

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::failure::{End, Failure};
 use crate::lock::Identity;
 use crate::model::Environment;
+use crate::steps::Errands;
 
 /// One environment, reached.
 #[derive(Clone)]
@@ -21,6 +22,8 @@ pub struct Access {
     pub aws: Aws,
     /// Who we are there.
     pub caller: Caller,
+    /// Where steps send commands that have to be run on a machine; nowhere unless the command listens.
+    pub errands: Errands,
 }
 
 /// The part of the sandbox's state file that leads to it.
@@ -52,7 +55,7 @@ impl Global {
         if caller.account != environment.account {
             return Err(wrong_account(&caller, environment, profile.as_deref()));
         }
-        Ok(Access { environment: Arc::new(environment.clone()), aws, caller })
+        Ok(Access { environment: Arc::new(environment.clone()), aws, caller, errands: Errands::default() })
     }
 
     /// `--profile`, then the variables, then the environment's own, which credentials given to this very process overrule.

@@ -115,6 +115,7 @@ impl Desk<'_> {
             operation,
             owner: self.global.who(&self.access.caller),
             door: KnownDoor::default(),
+            errands: self.access.errands.clone(),
             progress: std::sync::Arc::new(|_| ()),
         }
     }

@@ -155,6 +155,12 @@ impl Global {
         self.options.hold.unwrap_or(crate::lock::constants::HOLD)
     }
 
+    /// Every environment in the account and Region of this one, which is one of them.
+    pub fn neighbours(&self, environment: &Environment) -> Result<Vec<&Environment>, Failure> {
+        let here = |other: &&Environment| other.account == environment.account && other.region == environment.region;
+        Ok(self.config()?.environments.values().filter(here).collect())
+    }
+
     /// The environment of this name.
     pub fn environment(&self, name: &str) -> Result<Arc<Environment>, Failure> {
         self.config()?.environment(name).cloned().map(Arc::new)

@@ -62,6 +62,7 @@ pub fn doing(operation: &OperationRecord) -> String {
         OperationKind::Rollback => "rollback to",
         OperationKind::Setup => return "setup".into(),
         OperationKind::Bake => return "bake".into(),
+        OperationKind::Images => return "images".into(),
     };
     let release = operation.release.map(|release| format!(" {release}")).unwrap_or_default();
     let previous = operation.previous.map(|previous| format!(", after {previous}")).unwrap_or_default();

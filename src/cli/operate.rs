@@ -100,6 +100,10 @@ pub enum Look {
     /// One review box, the listener it is behind, and the app's images.
     #[allow(dead_code, reason = "the commands come next")]
     Box(BoxName),
+    /// One review box and the app's images, for a command that is about these.
+    BoxImage(BoxName),
+    /// The app's images, what they are used for, and what refers to them.
+    Shelf,
 }
 
 /// `--plan`.
@@ -184,6 +188,8 @@ impl Operator<'_> {
             Look::Environment { images } => observe::world(aws, environment, &self.work.scope, Wants { images: *images }).await,
             Look::Images => observe::image_world(aws, environment, &self.work.scope).await,
             Look::Box(name) => observe::box_world(aws, environment, &self.work.scope, name).await,
+            Look::Shelf => observe::shelf_world(aws, environment, &self.work.scope, &self.global.neighbours(environment)?).await,
+            Look::BoxImage(name) => observe::box_world(aws, &self.global.config()?.review()?.environment, &self.work.scope, name).await,
         };
         let mut world = world.map_err(|error: Error| refused(error, environment))?;
         // A freeze that is over is none; a plan has no clock to know.

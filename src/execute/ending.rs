@@ -86,6 +86,7 @@ fn subject(plan: &Plan) -> String {
         OperationKind::Rollback => format!("the rollback to {release}"),
         OperationKind::Setup => "the setup".to_string(),
         OperationKind::Bake => "the bake".to_string(),
+        OperationKind::Images => "what was done with images".to_string(),
     }
 }
 

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use crate::aws::Guard;
 use crate::journal::OperationStatus;
 use crate::lock::{Held, Lost};
-use crate::model::{Event, Mark, OperationKind, Seconds};
+use crate::model::{Event, Mark, Seconds};
 use crate::plan::{Backward, Course, Onward, Plan, Stage, StageName, undoing};
 use crate::steps::{self, Cx, StepError};
 use board::Board;
@@ -121,7 +121,7 @@ impl Executor<'_> {
             (Some(Halt::Lost(why)), side) => self.lost(&why, side),
             (Some(halt), Side::After) => self.deployed(Some(halt)).await,
             // Whoever asked has a plan of their own, and undoing takes longer than they want to wait. A bake is nobody else's.
-            (Some(Halt::Asked { stage, by: Interrupt::Colleague(who, why) }), Side::Before) if self.plan.kind != OperationKind::Bake => {
+            (Some(Halt::Asked { stage, by: Interrupt::Colleague(who, why) }), Side::Before) if !self.plan.kind.is_of_images() => {
                 self.handed_over(stage, &who, &why).await
             }
             (Some(halt), Side::Before) => {

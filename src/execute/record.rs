@@ -107,7 +107,7 @@ impl<'a> Record<'a> {
     async fn close(&self, unfinished: &OperationId) -> Result<bool, Lost> {
         let touched = journal::began_something(&self.cx.aws.dynamodb, &self.scope, unfinished).await.map_err(Lost::Aws)?;
         // A rollback goes by what the world shows, and a bake finds what another has made.
-        let supersedes = matches!(self.plan.kind, OperationKind::Rollback | OperationKind::Bake);
+        let supersedes = self.plan.kind == OperationKind::Rollback || self.plan.kind.is_of_images();
         if touched && !supersedes {
             return Ok(false);
         }

@@ -9,7 +9,7 @@ use super::ending::{Ending, Undone};
 use super::{Executor, Halt};
 use crate::journal::Deed;
 use crate::lock::{Held, Lost};
-use crate::model::{Event, Mark, OperationKind, Seconds};
+use crate::model::{Event, Mark, Seconds};
 use crate::observe::{self, Wants};
 use crate::plan::{Backward, SECOND_LOOK, SPREAD, Stage, Stand, Step, stand};
 use crate::steps::{self, Cx, StepError};
@@ -64,7 +64,7 @@ impl Executor<'_> {
         let text = format!("some steps may have begun and show no trace: looking again in {SECOND_LOOK}");
         (self.emit)(Event::Said { mark: Mark::Note, text });
         self.cx.clock.sleep(SECOND_LOOK.duration()).await;
-        let images = self.plan.kind == OperationKind::Bake;
+        let images = self.plan.kind.is_of_images();
         // If nobody answers, undoing looks for itself.
         let world = observe::world(&self.cx.aws, &self.cx.environment, self.record.scope(), Wants { images }).await.ok();
         for (stage, acts) in self.plan.stages.iter().zip(&mut acts) {

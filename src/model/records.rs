@@ -53,6 +53,11 @@ impl Scope {
         Self { table: table.to_string(), pk: format!("{app}#image.{hash}") }
     }
 
+    /// What is done with images that are there: `shop#image.all`, which is no hash.
+    pub fn images(table: &str, app: &AppName) -> Self {
+        Self { table: table.to_string(), pk: format!("{app}#image.all") }
+    }
+
     /// One review box: `shop#review.blue`. As with images, the dot keeps it apart from environments.
     pub fn review(table: &str, app: &AppName, name: &BoxName) -> Self {
         Self { table: table.to_string(), pk: format!("{app}#{REVIEW}.{name}") }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fleet, Image, OperationId, Outcome, Release, ReleaseNumber, Resource, ReviewBox, Rule, RuleAction, RuleKey, ServiceName, Verdict,
-    Weights,
+    Fleet, Image, ImageId, ImageUse, OperationId, Outcome, Release, ReleaseNumber, Resource, ReviewBox, Rule, RuleAction, RuleKey,
+    ServiceName, Verdict, Weights,
 };
 
 /// One environment at one moment. Built by `observe`, read by `plan`.
@@ -22,6 +22,10 @@ pub struct World {
     pub fleets: Vec<Fleet>,
     /// The app's images in this account and Region, newest first; empty when the command has no use for them.
     pub images: Vec<Image>,
+    /// What the environments of this account and Region have images for; empty when the command has no use for it.
+    pub uses: Vec<ImageUse>,
+    /// ARNs of what refers to an image; empty when the command has no use for it.
+    pub references: BTreeMap<ImageId, Vec<String>>,
     /// Review boxes; empty when the command is not about any.
     pub boxes: Vec<ReviewBox>,
     /// What the state table says.
@@ -162,6 +166,15 @@ pub enum OperationKind {
     Setup,
     /// An image.
     Bake,
+    /// Images that are there: removed, copied or shared.
+    Images,
+}
+
+impl OperationKind {
+    /// It is about images only, and no visitor.
+    pub fn is_of_images(self) -> bool {
+        matches!(self, Self::Bake | Self::Images)
+    }
 }
 
 /// `LOCK`: who holds it and what for.

@@ -76,14 +76,14 @@ pub fn bake(request: BakeRequest) -> Result<Plan, Refusal> {
         reasons.add(format!("no commit is known for repository `{repository}`"), "");
     }
     if let Some(image) = existing.filter(|image| image.state == ImageState::Unusable) {
-        let remove = format!("aws ec2 deregister-image --image-id {}", image.id);
+        let remove = "adstage image prune";
         reasons.add(format!("an image of this name is there and can never be launched: {} ({})", image.name, image.id), remove);
     }
     let commits: BTreeMap<String, String> = commits.iter().map(|(name, commit)| (name.to_string(), commit.clone())).collect();
     if let Err(error) = builder_script(builder, &commits) {
         reasons.add(format!("the builder: {error}"), "");
     }
-    let proof = prove(&request, &hash, &name);
+    let proof = proof(request.environment, builder, &hash, &name);
     if let Err(error) = &proof {
         reasons.add(format!("the proof: {error}"), "");
     }
@@ -112,7 +112,7 @@ pub fn bake(request: BakeRequest) -> Result<Plan, Refusal> {
 }
 
 /// One step after the other.
-fn one(name: StageName, step: Step) -> Stage {
+pub(super) fn one(name: StageName, step: Step) -> Stage {
     Stage { name, steps: vec![step] }
 }
 
@@ -136,8 +136,7 @@ fn adopt(request: &BakeRequest, bake: &str, name: &str, commits: &BTreeMap<Strin
 }
 
 /// One instance booted from the image, with every service.
-fn prove(request: &BakeRequest, bake: &str, name: &str) -> Result<Vec<Stage>, UserDataError> {
-    let (builder, environment) = (request.builder, request.environment);
+pub(super) fn proof(environment: &Environment, builder: &Builder, bake: &str, name: &str) -> Result<Vec<Stage>, UserDataError> {
     let (within, bake) = (builder.time_limit, || bake.to_string());
     let specs = environment.services.iter().map(|service| (service.name.clone(), spec(service, &environment.timing))).collect();
     let launch = Step::LaunchProof {
@@ -150,7 +149,10 @@ fn prove(request: &BakeRequest, bake: &str, name: &str) -> Result<Vec<Stage>, Us
     };
     Ok(vec![
         one(StageName::Prove, launch),
-        one(StageName::Prove, Step::AwaitProof { bake: bake(), within: environment.timing.healthy_within.min(within) }),
+        one(
+            StageName::Prove,
+            Step::AwaitProof { bake: bake(), name: name.to_string(), within: environment.timing.healthy_within.min(within) },
+        ),
         // Marked last: a marked image is never looked at again, so nothing may be left to clear up then.
         one(StageName::Prove, Step::TerminateProof { bake: bake() }),
         one(StageName::Prove, Step::MarkVerified { name: name.to_string() }),

@@ -3,6 +3,7 @@
 //!
 //! Each submodule holds the order of one operation, on one screen. [`lint()`] holds the rules every plan must meet.
 
+mod box_image;
 mod candidate;
 mod deploy;
 mod draft;
@@ -15,10 +16,12 @@ mod resume;
 mod rollback;
 mod select;
 mod setup;
+mod shelf;
 mod situation;
 mod stand;
 mod step;
 
+pub use box_image::{BoxBakeRequest, bake_box, box_bake_hash};
 pub use deploy::{DeployRequest, SPREAD, deploy};
 pub use image::{BakeRequest, bake, bake_hash, builder_script, image_name};
 pub use lint::{Flaw, lint};
@@ -29,6 +32,7 @@ pub use resume::{Ask, Backward, Course, KEPT, Onward, SECOND_LOOK, Unfinished, U
 pub use rollback::{RollbackRequest, rollback};
 pub use select::{Elsewhere, Neighbour};
 pub use setup::setup;
+pub use shelf::{PruneRequest, copy_image, prune, share_image};
 pub use stand::{Stand, stand};
 pub use step::{Step, TargetGroupSpec, TemplateSpec};
 
@@ -98,6 +102,10 @@ pub enum StageName {
     Capture,
     /// Bake: the proof boot.
     Prove,
+    /// Images nobody needs go.
+    Remove,
+    /// An image goes to where else it is needed.
+    Share,
 }
 
 impl fmt::Display for StageName {
@@ -115,6 +123,8 @@ impl fmt::Display for StageName {
             Self::Provision => "provision",
             Self::Capture => "capture",
             Self::Prove => "prove",
+            Self::Remove => "remove",
+            Self::Share => "share",
         })
     }
 }

@@ -68,6 +68,9 @@ fn header(plan: &Plan) -> String {
         (OperationKind::Setup, _) => "what is missing is made".to_string(),
         (OperationKind::Bake, _) if nothing => "nothing to bake".to_string(),
         (OperationKind::Bake, _) => "an image is baked and proved".to_string(),
+        (OperationKind::Images, _) if nothing => "nothing to do".to_string(),
+        (OperationKind::Images, _) if removes(plan) => "images nobody needs are removed".to_string(),
+        (OperationKind::Images, _) => "an image goes to where else it is needed".to_string(),
         (_, None) if nothing => format!("{of} stays live"),
         (OperationKind::Deploy, Some(previous)) => format!("{of} replaces {previous}"),
         (OperationKind::Deploy, None) if plan.new_release => format!("{of} is the first release"),
@@ -75,6 +78,10 @@ fn header(plan: &Plan) -> String {
         (OperationKind::Deploy | OperationKind::Rollback, None) if release.is_some() => format!("{number} stays live"),
         (OperationKind::Deploy | OperationKind::Rollback, None) => "nothing is released, as before".to_string(),
     }
+}
+
+fn removes(plan: &Plan) -> bool {
+    plan.stages.iter().flat_map(|stage| &stage.steps).any(|step| matches!(step, Step::DeleteImage { .. }))
 }
 
 /// One line per deed, but what every fleet needs in the same way only once.

@@ -65,7 +65,12 @@ fn things(step: &Step) -> Vec<Thing<'_>> {
         | Step::LaunchProof { .. }
         | Step::AwaitProof { .. }
         | Step::MarkVerified { .. }
-        | Step::TerminateProof { .. } => Vec::new(),
+        | Step::TerminateProof { .. }
+        | Step::CleanBox { .. }
+        | Step::CaptureBox { .. }
+        | Step::DeleteImage { .. }
+        | Step::CopyImage { .. }
+        | Step::ShareImage { .. } => Vec::new(),
     }
 }
 
@@ -102,12 +107,14 @@ pub fn stand(step: &Step, world: &World) -> Stand {
         Step::CreateLoadBalancer => made(world.address.is_some()),
         Step::CreateListener => made(world.listener.is_some()),
         Step::CreateRouteRule { service, route } => ruled(world, service, route),
-        Step::CaptureImage { name, .. } => match world.images.iter().find(|image| image.name == *name).map(|image| image.state) {
-            None => Stand::Before,
-            Some(ImageState::Pending) => Stand::Half(format!("{name} is being captured")),
-            Some(ImageState::Available) => Stand::After,
-            Some(ImageState::Unusable) => Stand::Elsewhere(format!("{name} can never be launched")),
-        },
+        Step::CaptureImage { name, .. } | Step::CaptureBox { name, .. } => {
+            match world.images.iter().find(|image| image.name == *name).map(|image| image.state) {
+                None => Stand::Before,
+                Some(ImageState::Pending) => Stand::Half(format!("{name} is being captured")),
+                Some(ImageState::Available) => Stand::After,
+                Some(ImageState::Unusable) => Stand::Elsewhere(format!("{name} can never be launched")),
+            }
+        }
         Step::MarkVerified { name } => {
             made(world.images.iter().any(|image| image.name == *name && image.provenance == Provenance::Verified))
         }
@@ -120,7 +127,11 @@ pub fn stand(step: &Step, world: &World) -> Stand {
         | Step::TerminateBuilder { .. }
         | Step::LaunchProof { .. }
         | Step::AwaitProof { .. }
-        | Step::TerminateProof { .. } => Stand::Unseen,
+        | Step::TerminateProof { .. }
+        | Step::CleanBox { .. }
+        | Step::CopyImage { .. }
+        | Step::ShareImage { .. } => Stand::Unseen,
+        Step::DeleteImage { image, .. } => made(!world.images.iter().any(|other| other.id == *image)),
     }
 }
 

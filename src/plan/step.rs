@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Builder, FleetKey, HealthCheck, ImageId, ReleaseNumber, Route, RuleKey, Seconds, ServiceName, Weights, instances};
+use crate::model::{
+    BoxName, Builder, FleetKey, HealthCheck, ImageId, ReleaseNumber, Route, RuleKey, Seconds, ServiceName, Weights, instances,
+};
 
 /// One deed: run and undo. Everything a step needs is in it or is looked up by name or tag when used; steps pass nothing to each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,10 +193,12 @@ pub enum Step {
         /// It shuts itself down after this long.
         time_limit: Seconds,
     },
-    /// Wait until its console says every service is up. Changes nothing.
+    /// Wait until its console says every service is up. Changes nothing, but marks the image failed if one will not come up.
     AwaitProof {
         /// Hash of the bake's inputs.
         bake: String,
+        /// AMI name.
+        name: String,
         /// Deadline.
         within: Seconds,
     },
@@ -207,6 +211,55 @@ pub enum Step {
     TerminateProof {
         /// Hash of the bake's inputs.
         bake: String,
+    },
+    /// Remove from a review box what must not be on an image. No way back.
+    CleanBox {
+        /// Which box.
+        of: BoxName,
+        /// The company's own command, run before the agent's.
+        clean: Option<String>,
+    },
+    /// Capture a review box as an image, as it runs: AWS restarts it. Undo: deregister the image with its snapshots.
+    CaptureBox {
+        /// Hash of the bake's inputs.
+        bake: String,
+        /// AMI name.
+        name: String,
+        /// Which box.
+        of: BoxName,
+        /// Its instance.
+        instance: String,
+        /// Tags of the image beyond those that identify it.
+        tags: BTreeMap<String, String>,
+        /// Deadline.
+        within: Seconds,
+    },
+    /// Remove an image and its snapshots. No way back.
+    DeleteImage {
+        /// AMI id.
+        image: ImageId,
+        /// AMI name.
+        name: String,
+    },
+    /// Copy an image to another Region under its name, and wait. Undo: remove a copy that is not through.
+    CopyImage {
+        /// AMI id.
+        image: ImageId,
+        /// AMI name, here and there.
+        name: String,
+        /// To where.
+        region: String,
+        /// Deadline.
+        within: Seconds,
+    },
+    /// Let another account launch and copy an image. Undo: none; somebody may use it already.
+    ShareImage {
+        /// AMI id.
+        image: ImageId,
+        /// AMI name.
+        name: String,
+        /// With whom.
+        account: String,
     },
 }
 
@@ -237,7 +290,16 @@ pub struct TargetGroupSpec {
 impl Step {
     /// Undoing it brings back what was there before, or it changes nothing at all.
     pub fn has_way_back(&self) -> bool {
-        !matches!(self, Self::RetireFleet { .. } | Self::CreateLoadBalancer | Self::CreateListener | Self::CreateRouteRule { .. })
+        !matches!(
+            self,
+            Self::RetireFleet { .. }
+                | Self::CreateLoadBalancer
+                | Self::CreateListener
+                | Self::CreateRouteRule { .. }
+                | Self::CleanBox { .. }
+                | Self::DeleteImage { .. }
+                | Self::ShareImage { .. }
+        )
     }
 
     /// Changes nothing, so it may be stopped at any moment and there is nothing to undo.
@@ -312,6 +374,11 @@ impl fmt::Display for Step {
             Self::AwaitProof { within, .. } => write!(f, "every service up on it, within {within}"),
             Self::MarkVerified { name } => write!(f, "mark {name} verified"),
             Self::TerminateProof { .. } => write!(f, "terminate the proof instance"),
+            Self::CleanBox { of, .. } => write!(f, "clean box {of} of what must not be on an image"),
+            Self::CaptureBox { of, name, within, .. } => write!(f, "capture box {of} as {name}, within {within}"),
+            Self::DeleteImage { image, name } => write!(f, "remove {name} ({image}) and its snapshots"),
+            Self::CopyImage { name, region, within, .. } => write!(f, "copy {name} to {region}, within {within}"),
+            Self::ShareImage { name, account, .. } => write!(f, "let account {account} launch and copy {name}"),
         }
     }
 }

@@ -129,6 +129,8 @@ pub(super) struct Call<'a> {
     pub host: &'a dyn Host,
     pub latencies: &'a Latencies,
     pub engine: &'a Arc<Engine>,
+    /// For a `CopyImage`: the image in the Region it comes from.
+    pub abroad: Option<&'a ec2::Abroad>,
 }
 
 impl<'a> Call<'a> {
@@ -293,6 +295,7 @@ impl Engine {
     }
 
     fn carry_out(self: &Arc<Self>, request: &Request, request_id: &str) -> Result<http::Response<Bytes>, AwsError> {
+        let abroad = (request.action == "CopyImage").then(|| ec2::abroad(&self.state(), request)).flatten();
         self.within(&request.place, |state, context| {
             state.buckets.take(request, context.now)?;
             let (service, action) = (request.service, request.action.as_str());
@@ -308,6 +311,7 @@ impl Engine {
                 host: context.host,
                 latencies: context.latencies,
                 engine: context.engine,
+                abroad: abroad.as_ref(),
             };
             let answer = match service {
                 Service::Ec2 => ec2::call(&mut call, action),

@@ -28,6 +28,8 @@ pub(super) struct Latencies {
     pub status_checks: Duration,
     /// An image's `pending`.
     pub image_available: Duration,
+    /// An image's `pending` when it is copied from another Region.
+    pub image_copied: Duration,
     /// Until a group acts on a new size.
     pub group_notices: Duration,
     /// Until a registered target gets its first check.
@@ -65,6 +67,7 @@ impl Latencies {
                 terminated_visible: ms(120_000),
                 status_checks: ms(1_000),
                 image_available: ms(1_000),
+                image_copied: ms(2_000),
                 group_notices: ms(200),
                 registration: ms(200),
                 weights_spread: ms(500),
@@ -85,6 +88,7 @@ impl Latencies {
                 terminated_visible: ms(3_000_000),
                 status_checks: ms(90_000),
                 image_available: ms(150_000),
+                image_copied: ms(360_000),
                 group_notices: ms(2_000),
                 registration: ms(5_000),
                 weights_spread: ms(2_000),

@@ -76,6 +76,8 @@ fn ec2(request: &Request) -> Vec<(String, Size, f64)> {
             (format!("{action} of all"), size(50.0, 10.0))
         }
         "RunInstances" | "StartInstances" => (action.to_string(), size(5.0, 2.0)),
+        "CopyImage" => (action.to_string(), size(100.0, 1.0)),
+        "ModifyImageAttribute" => (action.to_string(), size(100.0, 5.0)),
         "CreateTags" | "DeleteTags" => (action.to_string(), size(100.0, 10.0)),
         "TerminateInstances" | "DeregisterImage" | "DeleteSnapshot" | "CreateLaunchTemplateVersion" => {
             (action.to_string(), size(100.0, 5.0))

@@ -17,9 +17,12 @@ mod await_healthy;
 mod await_proof;
 mod await_provision;
 mod bake_machine;
+mod capture_box;
 mod capture_image;
 mod claims;
+mod clean_box;
 mod compare_capacity;
+mod copy_image;
 mod create_launch_template;
 mod create_listener;
 mod create_load_balancer;
@@ -27,6 +30,8 @@ mod create_route_rule;
 mod create_target_group;
 mod create_test_rule;
 mod cut_over_traffic;
+mod delete_image;
+mod errands;
 mod error;
 mod idle_in_route;
 mod launch_builder;
@@ -40,6 +45,7 @@ mod resize_fleet;
 mod retire_fleet;
 mod route;
 mod settle_fleet;
+mod share_image;
 mod stop_builder;
 mod tags;
 mod terminate_builder;
@@ -49,6 +55,7 @@ mod wait;
 mod watch_fleet;
 
 pub use claims::strangers;
+pub use errands::{Errand, Errands, Reply};
 pub use error::StepError;
 pub use listener::KnownDoor;
 
@@ -75,6 +82,8 @@ pub struct Cx {
     pub owner: String,
     /// The environment's listener, looked for once per operation; starts as `default()`.
     pub door: KnownDoor,
+    /// Where commands are sent that have to be run on a machine.
+    pub errands: Errands,
     /// Takes what is to be told while a step waits.
     pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
 }
@@ -125,9 +134,14 @@ pub async fn run(step: &Step, cx: &Cx) -> Result<String, StepError> {
         Step::CaptureImage { bake, name, commits, within } => capture_image::run(cx, bake, name, commits, *within).await,
         Step::TerminateBuilder { bake } => terminate_builder::run(cx, bake).await,
         Step::LaunchProof { .. } => launch_proof::run(cx, step).await,
-        Step::AwaitProof { bake, within } => await_proof::run(cx, bake, *within).await,
+        Step::AwaitProof { bake, name, within } => await_proof::run(cx, bake, name, *within).await,
         Step::MarkVerified { name } => mark_verified::run(cx, name).await,
         Step::TerminateProof { bake } => terminate_proof::run(cx, bake).await,
+        Step::CleanBox { of, clean } => clean_box::run(cx, of, clean.as_deref()).await,
+        Step::CaptureBox { .. } => capture_box::run(cx, step).await,
+        Step::DeleteImage { image, name } => delete_image::run(cx, image, name).await,
+        Step::CopyImage { image, name, region, within } => copy_image::run(cx, image, name, region, *within).await,
+        Step::ShareImage { image, name, account } => share_image::run(cx, image, name, account).await,
     }
 }
 
@@ -149,6 +163,8 @@ pub async fn undo(step: &Step, cx: &Cx) -> Result<(), StepError> {
         Step::CaptureImage { bake, name, .. } => capture_image::undo(cx, bake, name).await,
         Step::LaunchProof { bake, .. } => launch_proof::undo(cx, bake).await,
         Step::MarkVerified { name } => mark_verified::undo(cx, name).await,
+        Step::CaptureBox { bake, name, .. } => capture_box::undo(cx, bake, name).await,
+        Step::CopyImage { name, region, .. } => copy_image::undo(cx, name, region).await,
         Step::AwaitHealthy { .. }
         | Step::CompareCapacity { .. }
         | Step::WatchFleet { .. }
@@ -160,6 +176,9 @@ pub async fn undo(step: &Step, cx: &Cx) -> Result<(), StepError> {
         | Step::StopBuilder { .. }
         | Step::TerminateBuilder { .. }
         | Step::AwaitProof { .. }
-        | Step::TerminateProof { .. } => Ok(()),
+        | Step::TerminateProof { .. }
+        | Step::CleanBox { .. }
+        | Step::DeleteImage { .. }
+        | Step::ShareImage { .. } => Ok(()),
     }
 }

@@ -9,11 +9,12 @@ use serde_json::Value;
 type Actions = BTreeSet<String>;
 
 /// What AWS checks along with an action of ours.
-const IMPLIED: [(&str, &[&str]); 10] = [
+const IMPLIED: [(&str, &[&str]); 11] = [
     // Tags at creation are authorised as CreateTags or AddTags; an instance profile as PassRole.
     ("ec2:RunInstances", &["ec2:CreateTags", "iam:PassRole"]),
     ("ec2:CreateLaunchTemplate", &["ec2:CreateTags"]),
     ("ec2:CreateImage", &["ec2:CreateTags"]),
+    ("ec2:CopyImage", &["ec2:CreateTags"]),
     // It deletes the image's snapshots with it.
     ("ec2:DeregisterImage", &["ec2:DeleteSnapshot"]),
     // Auto Scaling checks that the caller could have launched the template himself; the first group ever needs a service role.
@@ -43,7 +44,7 @@ struct Policy {
 
 const WORLD: &str = "observe.rs cli/access.rs";
 
-const POLICIES: [Policy; 5] = [
+const POLICIES: [Policy; 6] = [
     Policy { name: "read-only", files: &[WORLD, "health/probe.rs"], holds: false, never: &[] },
     Policy {
         name: "deploy",
@@ -84,9 +85,20 @@ const POLICIES: [Policy; 5] = [
         files: &[
             "cli/access.rs",
             "steps/await_proof.rs steps/await_provision.rs steps/bake_machine.rs steps/capture_image.rs steps/launch_builder.rs",
+            "steps/capture_box.rs",
             "steps/launch_proof.rs steps/mark_verified.rs steps/stop_builder.rs steps/terminate_builder.rs steps/terminate_proof.rs",
         ],
         never: &[],
+    },
+    Policy {
+        name: "image",
+        holds: true,
+        files: &[
+            "cli/access.rs observe/shelf.rs observe/uses.rs",
+            "steps/capture_image.rs steps/copy_image.rs steps/delete_image.rs steps/share_image.rs",
+        ],
+        // It only waits as a capture does.
+        never: &["ec2:CreateImage"],
     },
     Policy {
         name: "setup",

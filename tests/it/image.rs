@@ -4,6 +4,7 @@ use insta::assert_snapshot;
 
 use crate::practice;
 use crate::typed::typed;
+use crate::workshop::Workshop;
 
 #[test]
 fn a_wrong_reference_is_refused_before_anything_is_paid_for() {
@@ -33,4 +34,50 @@ fn the_same_bake_twice_is_one_proved_image() {
     let listed = company.sandbox(&["image", "list", "--output", "json"]).ends(0).json();
     assert_eq!(listed.as_array().map(Vec::len), Some(1));
     assert_eq!(listed[0]["name"], baked["image"]["name"]);
+}
+
+/// Production asks for its name; staging does not.
+fn two_places() -> String {
+    let config = practice::config("name");
+    let (head, production) = config.split_at(config.find("[env.production]").unwrap());
+    let staging =
+        production.replace("env.production", "env.staging").replace("confirm = \"name\"", "confirm = \"none\"").replace("8080", "8081");
+    format!("{head}{staging}\n{production}")
+}
+
+#[test]
+fn an_image_serves_staging_before_production_takes_it_unnamed_and_says_where_it_is() {
+    let company = Workshop::open(&two_places());
+    practice::next(&company, "one");
+    company.sandbox(&["setup", "production", "--yes"]).ends(0);
+    company.sandbox(&["setup", "staging", "--yes"]).ends(0);
+    let baked = company.sandbox(&["image", "bake", "--from-base", "--output", "json"]).ends(0).json();
+    let name = baked["image"]["name"].as_str().unwrap();
+    let refused = company.sandbox(&["deploy", "production", "--plan"]).ends(6);
+    assert!(refused.stderr.contains("has not served in any other environment yet (staging)"), "{}", refused.stderr);
+    assert!(refused.stderr.contains(&format!("next:  adstage --sandbox deploy staging --image {name}")), "{}", refused.stderr);
+    company.sandbox(&["deploy", "production", "--plan", "--image", name]).ends(0);
+
+    company.sandbox(&["deploy", "staging"]).ends(0);
+    company.sandbox(&["deploy", "production", "--plan"]).ends(0);
+    let listed = company.sandbox(&["image", "list"]).ends(0).stdout;
+    assert!(listed.contains("\tbase\tverified\tsite ") && listed.trim_end().ends_with("\tstaging live (r1)"), "{listed}");
+    let hash = name.rsplit_once('-').unwrap().1;
+    let shown = company.sandbox(&["image", "show", &hash[..4], "--against", "staging"]).ends(0).stdout;
+    assert!(shown.contains("  release    r1 of staging: live") && shown.contains("r1, live in staging: the same code"), "{shown}");
+    let shown = company.sandbox(&["image", "show", name, "--output", "json"]).ends(0).json();
+    assert_eq!((&shown["condition"], &shown["against"]["environment"]), (&"verified".into(), &"production".into()));
+    assert_eq!(company.sandbox(&["image", "show", "no-such"]).code, 6);
+
+    let nothing = company.sandbox(&["image", "prune", "--keep", "0", "--yes"]).ends(0);
+    assert!(nothing.stdout.starts_with("Nothing to do"), "{}", nothing.stdout);
+    practice::next(&company, "two");
+    let other = company.sandbox(&["image", "bake", "--from-base", "--output", "json"]).ends(0).json();
+    let other = other["image"]["name"].as_str().unwrap();
+    company.sandbox(&["image", "copy", other, "--to", "us-east-1"]).ends(0);
+    company.sandbox(&["image", "copy", other, "--to", "eu-central-1"]).ends(6);
+    company.sandbox(&["image", "share", other, "--with", "444455556666", "--yes"]).ends(0);
+    assert_eq!(company.sandbox(&["image", "share", other, "--with", "nobody"]).code, 2);
+    assert_eq!(company.sandbox(&["image", "bake", "--from", "blue"]).code, 3, "there is no [review]");
+    assert!(company.sandbox(&["image", "prune", "--keep", "0", "--plan"]).ends(0).stdout.contains("staging"), "and its proof refers to it");
 }

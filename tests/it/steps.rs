@@ -1,5 +1,7 @@
 //! Every step against the sandbox in virtual time: run twice, undone twice, cut off from its replies, in the way of somebody else.
 
+mod images;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -102,6 +104,7 @@ impl Bench {
             operation: OperationId("01JD0000000000000000000001".into()),
             owner: "ana <ana@example.com>".into(),
             door: steps::KnownDoor::default(),
+            errands: steps::Errands::default(),
             progress: Arc::new(move |progress| listener.lock().unwrap().push(progress.text)),
         };
         Self { sandbox, cx, told }
@@ -487,7 +490,7 @@ fn bake(script: &str) -> Vec<Step> {
             services: vec![service("web")],
             time_limit: within,
         },
-        Step::AwaitProof { bake: bake.clone(), within: Seconds(600) },
+        Step::AwaitProof { bake: bake.clone(), name: name.clone(), within: Seconds(600) },
         Step::MarkVerified { name },
         Step::TerminateProof { bake },
     ]

@@ -318,6 +318,7 @@ impl Operator {
             operation,
             owner: self.who.who.clone(),
             door: KnownDoor::default(),
+            errands: adstage::steps::Errands::default(),
             progress: Arc::new(|_| ()),
         }
     }

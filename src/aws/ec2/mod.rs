@@ -2,9 +2,11 @@
 
 mod images;
 mod network;
+mod sharing;
 mod templates;
 
 pub use network::{InstanceTypeInfo, SubnetInfo};
+pub use sharing::CopySpec;
 pub use templates::{NewTemplate, TemplateInfo};
 
 use aws_sdk_ec2::types::{

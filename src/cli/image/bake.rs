@@ -1,13 +1,14 @@
-//! `adstage image bake`: the unified image, made from the base image.
+//! `adstage image bake`: the unified image, made from the base image or from a review box.
 
 use serde_json::json;
 
+use super::from_box::{self, How};
 use crate::cli::Global;
-use crate::cli::access::refused;
-use crate::cli::operate::{AtWork, Freeze, Look, OnUnfinished, Preview, Work, operate};
+use crate::cli::access::{Access, refused};
+use crate::cli::operate::{AtWork, Done, Freeze, Look, OnUnfinished, Preview, Work, operate};
 use crate::cli::refs::{self, Asked};
 use crate::failure::Failure;
-use crate::model::{Confirm, Scope, Seconds};
+use crate::model::{BoxName, Confirm, Scope, Seconds};
 use crate::observe;
 use crate::plan::{self, BakeRequest};
 use crate::report::bold;
@@ -16,22 +17,42 @@ use crate::report::bold;
 ///
 ///   adstage image bake --from-base
 ///   adstage image bake --from-base --ref storefront=feature-x --ref jobs=v1.4
+///   adstage image bake --from blue                           a review box that was approved
 ///
 /// The image's name is a hash of what it is made from, so the same bake twice makes one image.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
     /// Start from the base AMI
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "from", conflicts_with = "from")]
     from_base: bool,
+    /// Capture this review box, as it is; somebody must have approved it
+    #[arg(long, value_name = "BOX")]
+    from: Option<BoxName>,
+    /// Although nobody approved the box, because of this; it is kept on the image
+    #[arg(long, value_name = "REASON", requires = "from")]
+    unapproved: Option<String>,
+    /// Although files on the box are on no commit; they are named on the image
+    #[arg(long, requires = "from")]
+    allow_dirty: bool,
     /// A repository's branch, tag or full commit, instead of its `ref` in adstage.toml; may be given again
-    #[arg(long = "ref", value_name = "REPOSITORY=REF")]
+    #[arg(long = "ref", value_name = "REPOSITORY=REF", conflicts_with = "from")]
     references: Vec<Asked>,
     #[command(flatten)]
     preview: Preview,
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
+    match &args.from {
+        Some(of) => {
+            let how = How { of, unapproved: args.unapproved.as_deref(), allow_dirty: args.allow_dirty, preview: args.preview };
+            from_box::run(&how, global).await
+        }
+        None => from_base(args, global).await,
+    }
+}
+
+async fn from_base(args: Args, global: &Global) -> Result<(), Failure> {
     let config = global.config()?;
     let environment = global.environment(config.builder.environment.as_str())?;
     // A typo in a branch's name must cost nothing, so it is looked for before anybody logs in.
@@ -64,7 +85,13 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     if args.preview.plan {
         return Ok(());
     }
-    let images = observe::images(&access.aws, &environment).await.map_err(|error| refused(error, &environment))?;
+    said(&done, &access, &name, global).await
+}
+
+/// What came of a bake, and what to type next.
+pub(super) async fn said(done: &Done, access: &Access, name: &str, global: &Global) -> Result<(), Failure> {
+    let environment = &access.environment;
+    let images = observe::images(&access.aws, environment).await.map_err(|error| refused(error, environment))?;
     let image = images.iter().find(|image| image.name == name);
     let mut fields = global.report.attached();
     fields.insert("image".into(), json!(image));

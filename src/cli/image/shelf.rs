@@ -41,6 +41,11 @@ pub struct Known<'a> {
 }
 
 impl Where {
+    /// As it was typed: ` --env staging`.
+    pub fn typed(&self) -> String {
+        self.environment.as_ref().map(|name| format!(" --env {name}")).unwrap_or_default()
+    }
+
     /// Reaches the account and Region.
     pub async fn connect(&self, global: &Global) -> Result<Access, Failure> {
         let environment = self.environment(global)?;
@@ -59,17 +64,11 @@ impl Where {
     /// Looks at everything.
     pub async fn look(&self, global: &Global) -> Result<Shelf, Failure> {
         let access = self.connect(global).await?;
-        let environments = neighbours(global, &access.environment)?;
+        let environments = global.neighbours(&access.environment)?;
         let found = tokio::try_join!(observe::images(&access.aws, &access.environment), observe::uses(&access.aws, &environments));
         let (images, uses) = found.map_err(|error| refused(error, &access.environment))?;
         Ok(Shelf { access, images, uses })
     }
-}
-
-/// Every environment in the account and Region of this one, which is one of them.
-pub fn neighbours<'a>(global: &'a Global, environment: &Environment) -> Result<Vec<&'a Environment>, Failure> {
-    let here = |other: &&Environment| other.account == environment.account && other.region == environment.region;
-    Ok(global.config()?.environments.values().filter(here).collect())
 }
 
 impl Shelf {

@@ -23,6 +23,7 @@ impl Operator<'_> {
             OperationKind::Rollback => format!("rolling back to{release}"),
             OperationKind::Setup => "setting up".into(),
             OperationKind::Bake => format!("baking {}", self.work.subject),
+            OperationKind::Images => format!("at work on {}", self.work.subject),
         }
     }
 

@@ -46,13 +46,12 @@ fn world() -> World {
         address: Some("http://shop-staging.example.com".into()),
         rules: vec![Rule { arn: "rule".into(), priority: Some(10), conditions, action: weights }],
         fleets: vec![fleet("web", 41, 2), fleet("web", 42, 1), fleet("worker", 42, 2)],
-        images: vec![],
-        boxes: vec![],
         records: Records {
             head: Some(Head { serving: meant.into(), ..Head::default() }),
             releases: vec![record(42, Verdict::Good), record(41, Verdict::Bad { reason: "5xx 3.4 %".into() })],
             ..Records::default()
         },
+        ..World::default()
     }
 }
 

@@ -83,13 +83,12 @@ fn world(weights: &[(u32, u16)], meant: u32) -> World {
         address: None,
         rules: vec![Rule { arn: "rule".into(), priority: Some(10), conditions, action: RuleAction::Forward(groups) }],
         fleets: vec![fleet("web", 41), fleet("web", 42), fleet("worker", 41), fleet("worker", 42)],
-        images: vec![],
-        boxes: vec![],
         records: Records {
             head: Some(Head { serving: meant.into(), ..Head::default() }),
             releases: vec![record(42), record(41)],
             ..Records::default()
         },
+        ..World::default()
     }
 }
 

@@ -8,7 +8,7 @@ use super::super::{BakeRequest, bake, bake_hash};
 use super::said;
 use super::world::{environment, image, name};
 
-fn builder() -> Builder {
+pub fn builder() -> Builder {
     let repository =
         Repository { source: Source::Url("https://example.com/storefront".into()), reference: "main".into(), build: Some("make".into()) };
     Builder {
@@ -65,7 +65,7 @@ fn what_is_there_is_not_made_again() {
     assert_snapshot!(baked(&builder(), &commits, &[Image { state: ImageState::Unusable, ..there }]), @"
     REFUSED cannot bake shop-29469f258534
       because  an image of this name is there and can never be launched: shop-29469f258534 (ami-there)
-      next     aws ec2 deregister-image --image-id ami-there
+      next     adstage image prune
     ");
 }
 

@@ -1,6 +1,7 @@
 //! A world in a line, a request, and the plan as a reviewer would read it aloud.
 
 mod bake;
+mod box_image;
 mod deploy;
 mod lint;
 mod random;
@@ -8,6 +9,7 @@ mod resume;
 mod rollback;
 mod select;
 mod setup;
+mod shelf;
 mod world;
 
 use crate::model::{Environment, World};

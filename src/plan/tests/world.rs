@@ -164,7 +164,7 @@ pub fn world(line: &str) -> (Environment, World) {
     let head = (head.next > 1).then_some(head);
     fleets.sort_by_key(|fleet: &Fleet| (fleet.key.release, fleet.key.service.clone()));
     let records = Records { head, releases, ..Records::default() };
-    (environment, World { listener: Some("listener".into()), address: None, rules, fleets, images, boxes: Vec::new(), records })
+    (environment, World { listener: Some("listener".into()), address: None, rules, fleets, images, records, ..World::default() })
 }
 
 fn fleet(environment: &Environment, key: FleetKey, size: u32, half: bool) -> Fleet {

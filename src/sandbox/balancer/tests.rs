@@ -33,6 +33,7 @@ impl Host for Local {
     fn address(&self) -> IpAddr {
         Ipv4Addr::LOCALHOST.into()
     }
+    fn copy_image(&self, _from: &str, _to: &str) {}
     fn seed_image(&self, _: &str) {}
     fn start(&self, _: Machine) {}
     fn stop(&self, _: &str) {}

@@ -1,5 +1,6 @@
 //! Images: copies of machines' root folders.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::describe::seen;
@@ -25,7 +26,9 @@ pub(in crate::sandbox) struct Image {
     progress: Progress,
     /// None for a base image.
     pub(super) snapshot: Option<String>,
-    visible_at: Duration,
+    pub(super) visible_at: Duration,
+    /// Other accounts that may launch it.
+    pub(super) users: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +41,32 @@ enum Progress {
     Failed(String),
 }
 
+/// What a copy is to be.
+pub(super) struct Copy {
+    pub id: String,
+    pub name: String,
+    pub description: String,
+    pub owner: String,
+    pub snapshot: String,
+}
+
 impl Image {
     /// True once machines can be started from it.
     pub fn is_available(&self) -> bool {
         self.progress == Progress::Available
+    }
+
+    /// True if it is the account's own, not Amazon's.
+    pub(super) fn is_own(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// A copy that is available at the earliest then.
+    pub(super) fn copied(of: Copy, created: jiff::Timestamp, due: Duration, visible_at: Duration) -> Self {
+        let Copy { id, name, description, owner, snapshot } = of;
+        let progress = Progress::Copying(due, None);
+        let (owner, snapshot) = (Some(owner), Some(snapshot));
+        Self { id, name, description, created, owner, progress, snapshot, visible_at, users: BTreeSet::new() }
     }
 
     fn state(&self) -> &'static str {
@@ -57,8 +82,8 @@ impl Image {
 pub(super) fn base(id: &str, wall: jiff::Timestamp) -> Image {
     let name = if id == "ami-00000000000000001" { "adstage-sandbox-base".to_string() } else { format!("adstage-sandbox-base-{id}") };
     let description = "an empty machine of the sandbox".to_string();
-    let (id, owner, snapshot) = (id.to_string(), None, None);
-    Image { id, name, description, created: wall, owner, progress: Progress::Available, snapshot, visible_at: Duration::ZERO }
+    let (id, owner, snapshot, users) = (id.to_string(), None, None, BTreeSet::new());
+    Image { id, name, description, created: wall, owner, progress: Progress::Available, snapshot, visible_at: Duration::ZERO, users }
 }
 
 /// "There is no such image."
@@ -76,10 +101,7 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
         let message = format!("Instance '{}' is not 'running' or 'stopped': it is '{}'", instance.id, instance.state.name());
         return Err(AwsError::bad("IncorrectState", message));
     }
-    if let Some(other) = call.state.ec2.images.values().find(|image| image.owner.is_some() && image.name == name) {
-        let message = format!("AMI name {name} is already in use by AMI {}", other.id);
-        return Err(AwsError::bad("InvalidAMIName.Duplicate", message));
-    }
+    taken(&call.state.ec2, &name)?;
     let mut tags = read_specifications(call.params, &["image", "snapshot"])?;
     let (id, snapshot_id) = (call.state.id("ami-"), call.state.id("snap-"));
 
@@ -95,15 +117,8 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
         call.host.capture(&instance.id, &id);
     }
     let visible_at = call.state.sometime(call.now, call.latencies.visible);
-    let snapshot = Snapshot {
-        id: snapshot_id.clone(),
-        description: format!("Created by CreateImage({}) for {id}", instance.id),
-        started: call.wall,
-        started_at: call.now,
-        due,
-        done: None,
-        visible_at,
-    };
+    let description = format!("Created by CreateImage({}) for {id}", instance.id);
+    let snapshot = Snapshot::new(&snapshot_id, description, call.wall, (call.now, due), visible_at);
     let image = Image {
         id: id.clone(),
         name,
@@ -113,6 +128,7 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
         progress,
         snapshot: Some(snapshot_id.clone()),
         visible_at,
+        users: BTreeSet::new(),
     };
     let ec2 = &mut call.state.ec2;
     ec2.tags.insert(id.clone(), tags.remove("image").unwrap_or_default());
@@ -122,7 +138,18 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
     Ok(branch("made", [leaf("imageId", id)]))
 }
 
-fn check_name(name: &str) -> Result<(), AwsError> {
+/// A name is unique among the account's own images of the Region.
+pub(super) fn taken(ec2: &super::Ec2, name: &str) -> Result<(), AwsError> {
+    match ec2.images.values().find(|image| image.owner.is_some() && image.name == name) {
+        None => Ok(()),
+        Some(other) => {
+            let message = format!("AMI name {name} is already in use by AMI {}", other.id);
+            Err(AwsError::bad("InvalidAMIName.Duplicate", message))
+        }
+    }
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), AwsError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"()[] ./-'@_".contains(&byte);
     if (3..=128).contains(&name.len()) && name.bytes().all(allowed) {
         return Ok(());

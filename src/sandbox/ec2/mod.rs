@@ -9,6 +9,7 @@ mod instances;
 mod network;
 mod power;
 mod run;
+mod sharing;
 mod snapshots;
 mod spec;
 mod tags;
@@ -24,6 +25,7 @@ use super::wire::{AwsError, Node, branch, leaf};
 
 pub(super) use instances::{Instance, InstanceState, Metadata, check, launch, metadata, terminate};
 pub(super) use network::Network;
+pub(super) use sharing::{Abroad, abroad};
 pub(super) use tags::Tags;
 pub(super) use templates::{Template, TemplateRef, from_template, template};
 
@@ -40,6 +42,8 @@ pub(super) struct Ec2 {
     /// `RunInstances` tokens, by token and zone (empty: the whole Region).
     launches: BTreeMap<(String, String), run::Launch>,
     template_tokens: BTreeMap<String, templates::Made>,
+    /// `CopyImage` tokens.
+    copies: BTreeMap<String, sharing::Copied>,
 }
 
 impl Ec2 {
@@ -90,6 +94,11 @@ fn handler(action: &str) -> Option<fn(&mut Call<'_>) -> Answer> {
         "CreateImage" => images::create,
         "DescribeImages" => images::describe,
         "DeregisterImage" => images::deregister,
+        "CopyImage" => sharing::copy,
+        "ModifyImageAttribute" => sharing::modify_image,
+        "DescribeImageAttribute" => sharing::describe_image,
+        "ModifySnapshotAttribute" => sharing::modify_snapshot,
+        "DescribeImageReferences" => sharing::references,
         "DescribeSnapshots" => snapshots::describe,
         "DeleteSnapshot" => snapshots::delete,
         "CreateLaunchTemplate" => templates::create,

@@ -1,5 +1,6 @@
 //! Snapshots: what images leave behind unless they are deleted too.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Ec2;
@@ -19,9 +20,22 @@ pub(in crate::sandbox) struct Snapshot {
     /// None: in progress. False: failed.
     pub done: Option<bool>,
     pub visible_at: Duration,
+    /// Other accounts that may make volumes of it.
+    pub users: BTreeSet<String>,
 }
 
 impl Snapshot {
+    /// One that is begun, with the times it begins and is complete at.
+    pub fn new(
+        id: &str,
+        description: String,
+        started: jiff::Timestamp,
+        (started_at, due): (Duration, Duration),
+        visible_at: Duration,
+    ) -> Self {
+        Self { id: id.to_string(), description, started, started_at, due, done: None, visible_at, users: BTreeSet::new() }
+    }
+
     fn state(&self) -> &'static str {
         match self.done {
             None => "pending",
@@ -49,7 +63,7 @@ pub(super) fn tick(state: &mut State, context: Context<'_>) {
     }
 }
 
-fn not_found(id: &str) -> AwsError {
+pub(super) fn not_found(id: &str) -> AwsError {
     AwsError::bad("InvalidSnapshot.NotFound", format!("The snapshot '{id}' does not exist."))
 }
 

@@ -89,6 +89,11 @@ impl Template {
         })
     }
 
+    /// Images of the newest versions.
+    pub fn images(&self, depth: usize) -> std::collections::BTreeSet<&str> {
+        self.versions.values().rev().take(depth).filter_map(|version| version.spec.image.as_deref()).collect()
+    }
+
     fn render(&self, state: &State) -> Vec<Node> {
         vec![
             leaf("launchTemplateId", &self.id),

@@ -95,6 +95,8 @@ pub(super) trait Host: Send + Sync + 'static {
     fn real(&self) -> bool;
     /// An address for a new machine or load balancer; never given twice while in use.
     fn address(&self) -> IpAddr;
+    /// Copy an image's root folder, as the image of another Region.
+    fn copy_image(&self, from: &str, to: &str);
     /// Create a root folder for a base image that a seed names.
     fn seed_image(&self, image: &str);
     /// Boot: root folder from the image (kept from before if this is no first boot), metadata service, init.

@@ -116,6 +116,18 @@ impl Processes {
     }
 }
 
+impl Processes {
+    fn copy_root(&self, from: PathBuf, image: &str) {
+        let to = self.site.image(image);
+        let (images, image) = (self.images.clone(), image.to_string());
+        images.lock().unwrap_or_else(PoisonError::into_inner).insert(image.clone(), None);
+        tokio::task::spawn_blocking(move || {
+            let copied = roots::copy(&from, &to).map_err(|error| error.to_string());
+            images.lock().unwrap_or_else(PoisonError::into_inner).insert(image, Some(copied));
+        });
+    }
+}
+
 impl Host for Processes {
     fn attach(&self, engine: Weak<Engine>) {
         let _ = self.source.set(engine);
@@ -165,14 +177,12 @@ impl Host for Processes {
         self.machines().by_id.get(id).map(|(_, running)| running.console()).unwrap_or_default()
     }
 
+    fn copy_image(&self, from: &str, to: &str) {
+        self.copy_root(self.site.image(from), to);
+    }
+
     fn capture(&self, id: &str, image: &str) {
-        let (from, to) = (self.site.machine(id).join("root"), self.site.image(image));
-        let (images, image) = (self.images.clone(), image.to_string());
-        images.lock().unwrap_or_else(PoisonError::into_inner).insert(image.clone(), None);
-        tokio::task::spawn_blocking(move || {
-            let copied = roots::copy(&from, &to).map_err(|error| error.to_string());
-            images.lock().unwrap_or_else(PoisonError::into_inner).insert(image, Some(copied));
-        });
+        self.copy_root(self.site.machine(id).join("root"), image);
     }
 
     fn captured(&self, image: &str) -> Option<Result<(), String>> {

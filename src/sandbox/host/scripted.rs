@@ -327,6 +327,10 @@ impl Host for Scripted {
         Ipv4Addr::from(self.next_address.fetch_add(1, Ordering::Relaxed)).into()
     }
 
+    fn copy_image(&self, _from: &str, to: &str) {
+        self.seed_image(to);
+    }
+
     fn seed_image(&self, image: &str) {
         self.images.lock().unwrap_or_else(PoisonError::into_inner).insert(image.to_string(), ());
     }

@@ -2,6 +2,8 @@
 //!
 //! They are ordinary programs to everything else: bound to the address and port they are told, stopped by SIGTERM, judged by `/up`.
 
+pub mod store;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +30,8 @@ pub struct Web {
     pub release: String,
     /// Something it cannot reach: `/up` answers 503 and names it.
     pub unreachable: Option<String>,
+    /// The store `/orders` are kept in: a GET shows them, a POST adds one.
+    pub store: Option<SocketAddr>,
     /// This long after its first visitor every third page is an error; `/up` stays well. What health checks cannot see.
     pub fails_after: Option<Duration>,
 }
@@ -42,7 +46,7 @@ struct Serving {
 pub async fn serve(web: Web) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::bind(web.listen).await?;
     let serving = Arc::new(Serving { web, pages: AtomicU64::new(0), first_visit: std::sync::OnceLock::new() });
-    let app = Router::new().route("/up", get(up)).fallback(any(page)).with_state(serving);
+    let app = Router::new().route("/up", get(up)).route("/orders", get(orders).post(order)).fallback(any(page)).with_state(serving);
     let mut stop = signal(SignalKind::terminate())?;
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
@@ -58,9 +62,30 @@ fn answer(serving: &Serving, status: StatusCode, body: String) -> Answer {
 }
 
 async fn up(State(serving): State<Arc<Serving>>) -> Answer {
+    if let Some(address) = serving.web.store
+        && let Err(error) = store::ask(address, None).await
+    {
+        return answer(&serving, StatusCode::SERVICE_UNAVAILABLE, format!("cannot reach the orders at {address}: {error}\n"));
+    }
     match &serving.web.unreachable {
         None => answer(&serving, StatusCode::OK, "well\n".into()),
         Some(what) => answer(&serving, StatusCode::SERVICE_UNAVAILABLE, format!("cannot reach {what}\n")),
+    }
+}
+
+async fn orders(State(serving): State<Arc<Serving>>) -> Answer {
+    kept(&serving, None).await
+}
+
+async fn order(State(serving): State<Arc<Serving>>, body: String) -> Answer {
+    kept(&serving, Some(body.trim())).await
+}
+
+async fn kept(serving: &Serving, order: Option<&str>) -> Answer {
+    let Some(address) = serving.web.store else { return answer(serving, StatusCode::NOT_FOUND, "no orders are kept here\n".into()) };
+    match store::ask(address, order).await {
+        Ok(lines) => answer(serving, StatusCode::OK, lines.iter().map(|line| format!("{line}\n")).collect()),
+        Err(error) => answer(serving, StatusCode::BAD_GATEWAY, format!("{error}\n")),
     }
 }
 

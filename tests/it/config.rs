@@ -21,15 +21,15 @@ fn a_mistake_is_shown_with_its_line_and_ends_3() {
     --- stdout
     --- stderr
     error[config::unknown-key]: unknown key `confrim` in [env.production]
-      --> adstage.toml:96:1
+      --> adstage.toml:98:1
        |
-    96 | confrim = "name"
+    98 | confrim = "name"
        | ^^^^^^^ not a key adstage knows
        |
     help: did you mean `confirm`?
        |
-    96 - confrim = "name"
-    96 + confirm = "name"
+    98 - confrim = "name"
+    98 + confirm = "name"
        |
 
     error: [FOLDER]/adstage.toml has one mistake

@@ -5,7 +5,6 @@
 mod agent;
 mod architecture;
 mod bench;
-mod boxes;
 mod completions;
 mod config;
 mod conformance;
@@ -18,6 +17,7 @@ mod history;
 mod horizon;
 mod iam;
 mod image;
+mod inside;
 mod instance;
 mod inventory;
 mod json;

@@ -85,6 +85,13 @@ impl Stage {
         ended
     }
 
+    /// The image baked last goes straight to production: nobody has seen it in staging, so it is named.
+    pub(super) async fn deploy_newest(&mut self, name: &str, ends: Ends) -> Result<(), Failure> {
+        let images = self.asks(&["--sandbox", "image", "list", "--output", "json"]).await?;
+        let image = images[0]["name"].as_str().context("`image list` names no image")?.to_string();
+        self.act(name, ends, &["deploy", "production", "--image", &image, "--confirm", "production"]).await
+    }
+
     /// Nothing is typed; visitors go on.
     pub(super) async fn quiet(&mut self, name: &str, span: Duration) {
         self.report.say(format!("({name}, {} s)", span.as_secs()));
@@ -134,10 +141,15 @@ impl Stage {
         Err(Failure::new(End::Unexpected, what).because("its own words are above"))
     }
 
+    /// A command's answer to programs; nobody sees it typed.
+    async fn asks(&self, args: &[&str]) -> Result<serde_json::Value, Failure> {
+        let output = self.command(args).output().await.context("cannot run adstage")?;
+        Ok(serde_json::from_slice(&output.stdout).with_context(|| format!("`adstage {}` did not answer in JSON", args.join(" ")))?)
+    }
+
     /// Production's URL, from `sandbox status`.
     async fn url(&self) -> Result<String, Failure> {
-        let output = self.command(&["sandbox", "status", "--output", "json"]).output().await.context("cannot run adstage")?;
-        let status: serde_json::Value = serde_json::from_slice(&output.stdout).context("`sandbox status` did not answer in JSON")?;
+        let status = self.asks(&["sandbox", "status", "--output", "json"]).await?;
         let balancers = status["load_balancers"].as_array().map(Vec::as_slice).unwrap_or_default();
         let production = balancers.iter().find(|balancer| balancer["name"] == "shop-production");
         let url = production.and_then(|balancer| balancer["url"].as_str());

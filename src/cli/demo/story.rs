@@ -26,17 +26,17 @@ pub(super) async fn tell(stage: &mut Stage) -> Result<(), Failure> {
     stage.act("deploy staging", Ends::Well, &["deploy", "staging"]).await?;
     stage.act("deploy production r1", Ends::Well, &["deploy", "production", "--confirm", "production"]).await?;
 
-    stage.title("Visitors come, and they stay. A new version of the storefront goes out under them as r2.");
+    stage.title("Visitors come, and they stay. A new version of the storefront goes out under them as r2 (named, since it skips staging).");
     stage.open_the_doors().await?;
     stage.quiet("visitors on r1", CALM).await;
     stage.folder.replace("repositories/storefront/page.txt", "version 1", "version 2")?;
     stage.folder.commit("storefront", "version 2")?;
     stage.act("bake", Ends::Well, &["image", "bake", "--from-base"]).await?;
-    stage.act("deploy production r2", Ends::Well, &["deploy", "production", "--confirm", "production"]).await?;
+    stage.deploy_newest("deploy production r2", Ends::Well).await?;
 
     stage.title("r3: somebody names a stock service that does not exist. Its health check fails, and no visitor ever sees it.");
     stage.folder.replace("adstage.toml", PRODUCTION, PRODUCTION_WITHOUT_STOCK)?;
-    stage.act("deploy production r3", Ends::RolledBack, &["deploy", "production", "--confirm", "production"]).await?;
+    stage.deploy_newest("deploy production r3", Ends::RolledBack).await?;
     stage.folder.replace("adstage.toml", PRODUCTION_WITHOUT_STOCK, PRODUCTION)?;
 
     stage.title("r4 passes every check and then misbehaves: what health checks cannot see.");
@@ -45,7 +45,7 @@ pub(super) async fn tell(stage: &mut Stage) -> Result<(), Failure> {
     stage.folder.commit("storefront", "version 4, with a bug")?;
     stage.act("bake", Ends::Well, &["image", "bake", "--from-base"]).await?;
     stage.the_bad_release = Some("r4");
-    stage.act("deploy production r4", Ends::Well, &["deploy", "production", "--confirm", "production"]).await?;
+    stage.deploy_newest("deploy production r4", Ends::Well).await?;
     stage.quiet("visitors meet r4's bug", UNTIL_THE_FAULT_SHOWS).await;
 
     stage.title("Going back is one write: r2 is still warm.");

@@ -78,7 +78,10 @@ pub fn bake_box(world: &World, request: BoxBakeRequest) -> Result<Plan, Refusal>
     let proof = proof.unwrap_or_default();
     let (stages, notes) = match existing {
         Some(image) if image.state == ImageState::Available && image.provenance == Provenance::Verified => {
-            (Vec::new(), vec![format!("{name} ({}) is made from just this and proved, nothing to do", image.id)])
+            let same = format!("{name} ({}) is made from just this and proved, nothing to do", image.id);
+            // Only the names of such files are in the hash, not what is in them.
+            let unsure = || "whether the files that are on no commit were the same then, nobody knows: commit them".to_string();
+            (Vec::new(), std::iter::once(same).chain((!seen.dirty.is_empty()).then(unsure)).collect())
         }
         Some(image) => {
             (rest(&request, found, &hash, image, proof), vec![format!("{name} ({}) was captured before: it is proved now", image.id)])

@@ -4,7 +4,7 @@ mod boxes;
 mod shelf;
 mod uses;
 
-pub use boxes::{box_world, boxes};
+pub use boxes::{box_world, boxes, leftovers};
 pub use shelf::shelf_world;
 pub use uses::uses;
 

@@ -63,6 +63,7 @@ pub fn doing(operation: &OperationRecord) -> String {
         OperationKind::Setup => return "setup".into(),
         OperationKind::Bake => return "bake".into(),
         OperationKind::Images => return "images".into(),
+        OperationKind::Review => return "review box".into(),
     };
     let release = operation.release.map(|release| format!(" {release}")).unwrap_or_default();
     let previous = operation.previous.map(|previous| format!(", after {previous}")).unwrap_or_default();

@@ -71,8 +71,8 @@ impl Command {
     async fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
             Self::Setup(args) => setup::run(args, global).await,
-            Self::Review(args) => review::run(args, global).await,
             Self::Image(args) => image::run(args, global).await,
+            Self::Review(args) => review::run(args, global).await,
             Self::Deploy(args) => deploy::run(args, global).await,
             Self::Rollback(args) => rollback::run(args, global).await,
             Self::Resume(args) => resume::run(args, global).await,

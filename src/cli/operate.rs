@@ -98,7 +98,6 @@ pub enum Look {
     /// The app's images only.
     Images,
     /// One review box, the listener it is behind, and the app's images.
-    #[allow(dead_code, reason = "the commands come next")]
     Box(BoxName),
     /// One review box and the app's images, for a command that is about these.
     BoxImage(BoxName),

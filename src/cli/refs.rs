@@ -6,6 +6,7 @@ use tokio::process::Command;
 
 use crate::failure::{End, Failure};
 use crate::model::{Builder, Repository, RepositoryName, Source, nearest};
+use crate::plan::Wanted;
 
 /// `--ref storefront=main`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +27,18 @@ impl std::str::FromStr for Asked {
     }
 }
 
-/// The commit of every repository, and the reference it was asked by.
-pub async fn resolve(builder: &Builder, asked: &[Asked]) -> Result<BTreeMap<RepositoryName, String>, Failure> {
+/// The commit of every repository that is asked for, and the reference it was asked by.
+pub async fn wanted(builder: &Builder, asked: &[Asked]) -> Result<BTreeMap<RepositoryName, Wanted>, Failure> {
+    known(builder, asked)?;
+    let reference = |name: &RepositoryName| asked.iter().rev().find(|one| one.repository == name.as_str()).map(|one| one.reference.clone());
+    let repositories = builder.repositories.iter().filter(|(name, _)| reference(name).is_some());
+    let repositories = repositories.map(|(name, repository)| (name.clone(), repository.clone())).collect();
+    let commits = resolve(&Builder { repositories, ..builder.clone() }, asked).await?;
+    Ok(commits.into_iter().filter_map(|(name, commit)| Some((name.clone(), Wanted { reference: reference(&name)?, commit }))).collect())
+}
+
+/// Every repository asked for is one of the image's.
+fn known(builder: &Builder, asked: &[Asked]) -> Result<(), Failure> {
     let names = builder.repositories.keys().map(RepositoryName::as_str);
     if let Some(one) = asked.iter().find(|one| !builder.repositories.keys().any(|name| name.as_str() == one.repository)) {
         let failure = Failure::new(End::Usage, format!("there is no repository `{}` in [image.repositories]", one.repository));
@@ -36,6 +47,12 @@ pub async fn resolve(builder: &Builder, asked: &[Asked]) -> Result<BTreeMap<Repo
             None => failure.because(format!("it defines {}", names.collect::<Vec<_>>().join(", "))),
         });
     }
+    Ok(())
+}
+
+/// The commit of every repository.
+pub async fn resolve(builder: &Builder, asked: &[Asked]) -> Result<BTreeMap<RepositoryName, String>, Failure> {
+    known(builder, asked)?;
     let one = |(name, repository): (&RepositoryName, &Repository)| {
         let reference = asked.iter().rev().find(|one| one.repository == name.as_str()).map(|one| &one.reference);
         let (name, repository) = (name.clone(), repository.clone());

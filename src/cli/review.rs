@@ -1,8 +1,14 @@
-//! `adstage review`: boxes to look at unreleased code on.
+//! `adstage review`: the whole company on one instance, at any mix of versions.
 
+mod boxes;
+mod change;
+mod create;
 mod exec;
+mod list;
 mod logs;
+mod show;
 mod ssh;
+mod sweep;
 
 use clap::Subcommand;
 
@@ -11,6 +17,7 @@ use super::access::{Access, refused};
 use crate::failure::{End, Failure};
 use crate::model::{BoxName, Review, ReviewBox, nearest};
 use crate::observe;
+use boxes::Boxes;
 
 /// The whole company on one instance of its own, at any mix of versions
 #[derive(Debug, clap::Args)]
@@ -21,13 +28,26 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Act {
+    Create(create::Args),
+    /// List the review boxes, and remove what is left of those whose time was up
+    List,
+    Show(show::Args),
     Ssh(ssh::Args),
     Exec(exec::Args),
     Logs(logs::Args),
+    Approve(change::Approve),
+    Extend(change::Extend),
+    Delete(change::Delete),
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     match args.act {
+        Act::Create(args) => create::run(args, &Boxes::open(global).await?).await,
+        Act::List => list::run(&Boxes::open(global).await?).await,
+        Act::Show(args) => show::run(&args, &Boxes::open(global).await?).await,
+        Act::Approve(args) => change::approve(&args, &Boxes::open(global).await?).await,
+        Act::Extend(args) => change::extend(&args, &Boxes::open(global).await?).await,
+        Act::Delete(args) => change::delete(&args, &Boxes::open(global).await?).await,
         Act::Ssh(args) => ssh::run(&args, global).await,
         Act::Exec(args) => exec::run(&args, global).await,
         Act::Logs(args) => logs::run(&args, global).await,
@@ -59,5 +79,5 @@ fn no_box(name: &BoxName, known: &[String]) -> Failure {
         None if known.is_empty() => failure.because("there is none at all"),
         None => failure.because(format!("there are {}", known.join(", "))),
     };
-    failure.next("adstage sandbox status")
+    failure.next("adstage review list")
 }

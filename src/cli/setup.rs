@@ -1,5 +1,7 @@
 //! `adstage setup`: what must be there before the first deploy. Shown first, and repeatable.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::Global;
@@ -7,7 +9,7 @@ use super::access::{Access, refused};
 use super::confirm::Question;
 use super::operate::{AtWork, Freeze, Look, OnUnfinished, Preview, Work, operate};
 use crate::failure::{End, Failure};
-use crate::model::{Confirm, Environment, Scope};
+use crate::model::{Confirm, Environment, REVIEW, Scope};
 use crate::plan;
 
 /// Create what is missing before a first deploy: the state table, and an environment's load balancer, listener and rules
@@ -15,6 +17,7 @@ use crate::plan;
 ///   adstage setup                 the state table, in every account and Region adstage.toml names
 ///   adstage setup production      that of production, and its load balancer, listener and rules
 ///   adstage setup production --plan
+///   adstage setup review          the load balancer and the listener of review boxes
 ///
 /// What is missing is shown first. What is there already is left as it is.
 #[derive(Debug, clap::Args)]
@@ -89,7 +92,11 @@ fn asked(environment: &Environment) -> Confirm {
 }
 
 async fn environment(name: &str, preview: Preview, global: &Global) -> Result<(), Failure> {
-    let environment = global.environment(name)?;
+    // Every rule of review boxes is a box's, so for them there is no more than the listener to make.
+    let environment = match name {
+        REVIEW => Arc::new(Environment { services: Vec::new(), ..global.config()?.review()?.environment.clone() }),
+        _ => global.environment(name)?,
+    };
     let access = global.connect(&environment).await?;
     let command = format!("adstage setup {}", environment.name);
     if table_is_missing(&access).await? {
@@ -118,9 +125,10 @@ async fn environment(name: &str, preview: Preview, global: &Global) -> Result<()
     if preview.plan {
         return Ok(());
     }
+    let next = if name == REVIEW { "adstage review create NAME".into() } else { format!("adstage deploy {name}") };
     let text = match done.plan.stages.is_empty() {
         true => format!("{} is set up already. Nothing to do.", environment.name),
-        false => format!("{} is set up. Next: {}", environment.name, global.typed(&format!("adstage deploy {}", environment.name))),
+        false => format!("{} is set up. Next: {}", environment.name, global.typed(&next)),
     };
     done.say(global, text)
 }

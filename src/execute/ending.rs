@@ -87,6 +87,7 @@ fn subject(plan: &Plan) -> String {
         OperationKind::Setup => "the setup".to_string(),
         OperationKind::Bake => "the bake".to_string(),
         OperationKind::Images => "what was done with images".to_string(),
+        OperationKind::Review => "the work on the review box".to_string(),
     }
 }
 
@@ -105,6 +106,25 @@ fn with_causes(mut failure: Failure, error: &StepError) -> Failure {
 impl Executor<'_> {
     fn command(&self, verb: &str) -> String {
         format!("adstage {verb} {}", self.cx.environment.name)
+    }
+
+    /// What to type when a review box's operation did not end well, unless this is about an environment.
+    fn about_box(&self) -> Option<[String; 2]> {
+        let name = self.record.scope().name().strip_prefix("review.").filter(|_| self.plan.kind == OperationKind::Review)?;
+        Some([format!("adstage review delete {name}"), "adstage review list".to_string()])
+    }
+
+    /// What to type: these, or what there is for a review box.
+    fn ways(&self, usual: impl IntoIterator<Item = String>) -> Vec<String> {
+        self.about_box().map_or_else(|| usual.into_iter().collect(), Vec::from)
+    }
+
+    /// Nothing of it is undone, and it can be repeated.
+    fn repeatable(&self) -> bool {
+        let removes = |step: &Step| matches!(step, Step::DeleteBoxTargetGroups { .. } | Step::ApproveBox { .. });
+        let creates = |step: &Step| matches!(step, Step::LaunchBox { .. });
+        let any = |is: &dyn Fn(&Step) -> bool| self.plan.stages.iter().flat_map(|stage| &stage.steps).any(is);
+        self.plan.kind == OperationKind::Setup || (any(&removes) && !any(&creates))
     }
 
     fn moves_releases(&self) -> bool {
@@ -175,6 +195,7 @@ impl Executor<'_> {
             Halt::Failed { stage, error, .. } => {
                 let what = match self.plan.kind {
                     OperationKind::Setup => format!("{subject} failed at {stage}; what it made stays, and it can be repeated"),
+                    _ if self.repeatable() => format!("{subject} failed at {stage}; it can be repeated"),
                     _ => format!("{subject} failed at {stage}, so it was undone"),
                 };
                 with_causes(Failure::new(End::RolledBack, what), error)
@@ -187,6 +208,7 @@ impl Executor<'_> {
         };
         let next = if self.moves_releases() { self.command("history") } else { "adstage image list".to_string() };
         let next = if self.plan.kind == OperationKind::Setup { self.command("setup") } else { next };
+        let next = self.about_box().map_or(next, |[_, list]| list);
         ended(Outcome::RolledBack, failure.next(next))
     }
 
@@ -219,7 +241,8 @@ impl Executor<'_> {
             failure.because.push(lost.to_string());
         }
         let again = format!("{} --abort", self.command("resume"));
-        ended(Outcome::Stranded, failure.next(again).next(self.command("rollback")).next(self.command("status")))
+        let ways = self.ways([again, self.command("rollback"), self.command("status")]);
+        ended(Outcome::Stranded, ways.into_iter().fold(failure, Failure::next))
     }
 
     /// The lock is gone, so nothing may be changed any more, not even back.
@@ -230,7 +253,8 @@ impl Executor<'_> {
         };
         let failure = Failure::new(End::Stranded, what).because(why);
         let failure = failure.because("nothing was undone: what was begun stays for whoever holds the lock, or takes it next");
-        ended(Outcome::Stranded, failure.next(self.command("lock show")).next(self.command("status")).next(self.command("rollback")))
+        let ways = self.ways([self.command("lock show"), self.command("status"), self.command("rollback")]);
+        ended(Outcome::Stranded, ways.into_iter().fold(failure, Failure::next))
     }
 
     /// A colleague asked it to stop: nothing is undone, and the operation stays open for whoever comes next.
@@ -274,12 +298,13 @@ impl Executor<'_> {
     /// Not one step was begun.
     pub(super) async fn refused(&self, why: &str) -> Ending {
         let failure = Failure::new(End::Refused, format!("{} was not begun", subject(self.plan))).because(why);
+        let next = self.about_box().map_or_else(|| self.command("status"), |[_, list]| list);
         if self.held.unfinished().is_some() {
             // The lock is still held for what was taken over: its end is not ours to write.
-            return self.leave_open(failure.next(self.command("status"))).await;
+            return self.leave_open(failure.next(next)).await;
         }
         match self.record.end(Outcome::Refused, Some(why), &[]).await {
-            Ok(()) => ended(Outcome::Refused, failure.next(self.command("status"))),
+            Ok(()) => ended(Outcome::Refused, failure.next(next)),
             Err(lost) => self.lost(&lost.to_string(), Side::Before),
         }
     }

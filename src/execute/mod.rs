@@ -121,7 +121,7 @@ impl Executor<'_> {
             (Some(Halt::Lost(why)), side) => self.lost(&why, side),
             (Some(halt), Side::After) => self.deployed(Some(halt)).await,
             // Whoever asked has a plan of their own, and undoing takes longer than they want to wait. A bake is nobody else's.
-            (Some(Halt::Asked { stage, by: Interrupt::Colleague(who, why) }), Side::Before) if !self.plan.kind.is_of_images() => {
+            (Some(Halt::Asked { stage, by: Interrupt::Colleague(who, why) }), Side::Before) if self.plan.kind.is_of_an_environment() => {
                 self.handed_over(stage, &who, &why).await
             }
             (Some(halt), Side::Before) => {

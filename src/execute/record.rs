@@ -17,7 +17,6 @@ pub(super) struct Record<'a> {
     held: &'a Held,
     plan: &'a Plan,
     cx: &'a Cx,
-    scope: Scope,
     clock: Clock,
     /// Who does this, as the journal says.
     by: String,
@@ -38,7 +37,7 @@ pub(super) fn whole(error: &StepError) -> String {
 
 impl<'a> Record<'a> {
     pub fn new(held: &'a Held, cx: &'a Cx, plan: &'a Plan, status: OperationStatus, by: String) -> Self {
-        Self { held, plan, cx, scope: scope(plan, cx), clock: cx.clock.clone(), by, status: Mutex::new(status) }
+        Self { held, plan, cx, clock: cx.clock.clone(), by, status: Mutex::new(status) }
     }
 
     /// Who does this.
@@ -48,7 +47,7 @@ impl<'a> Record<'a> {
 
     /// The partition everything is written to.
     pub fn scope(&self) -> &Scope {
-        &self.scope
+        self.held.scope()
     }
 
     /// A step was begun, by this process or by one before it.
@@ -98,16 +97,16 @@ impl<'a> Record<'a> {
             at: self.now(),
             operation: self.held.operation(),
         };
-        let writes = journal::create_release(&self.scope, &record, self.held.fence()).map_err(malformed)?;
+        let writes = journal::create_release(self.scope(), &record, self.held.fence()).map_err(malformed)?;
         self.held.commit(Vec::new(), writes, None).await.map(|()| true)
     }
 
     /// An operation that had not begun a single step was never more than a wish; any other is left to the one that takes its place, whose
     /// plan was made from what the world shows of it.
     async fn close(&self, unfinished: &OperationId) -> Result<bool, Lost> {
-        let touched = journal::began_something(&self.cx.aws.dynamodb, &self.scope, unfinished).await.map_err(Lost::Aws)?;
+        let touched = journal::began_something(&self.cx.aws.dynamodb, self.scope(), unfinished).await.map_err(Lost::Aws)?;
         // A rollback goes by what the world shows, and a bake finds what another has made.
-        let supersedes = self.plan.kind == OperationKind::Rollback || self.plan.kind.is_of_images();
+        let supersedes = self.plan.kind == OperationKind::Rollback || !self.plan.kind.is_of_an_environment();
         if touched && !supersedes {
             return Ok(false);
         }
@@ -180,9 +179,9 @@ impl<'a> Record<'a> {
         let mut writes: Vec<Write> = Vec::new();
         let serves = outcome == Outcome::Deployed && matches!(self.plan.kind, OperationKind::Deploy | OperationKind::Rollback);
         if serves && self.plan.before != self.plan.serving {
-            writes.push(journal::serve(&self.scope, &self.plan.serving, &self.plan.before, self.held.fence()));
+            writes.push(journal::serve(self.scope(), &self.plan.serving, &self.plan.before, self.held.fence()));
         }
-        writes.extend(judged.iter().map(|judged| journal::judge(&self.scope, judged.release, &judged.verdict)));
+        writes.extend(judged.iter().map(|judged| journal::judge(self.scope(), judged.release, &judged.verdict)));
         let ended = journal::ended(outcome, reason, &self.now());
         self.held.release(Release { events, ended: Some(ended), writes }).await
     }
@@ -191,7 +190,7 @@ impl<'a> Record<'a> {
     pub async fn looked(&self, found: Option<&str>, left: &[u64]) -> Result<(), Lost> {
         let entries: Vec<_> = found.into_iter().map(|text| Entry::Horizon { zombie: false, text: text.to_string() }).collect();
         let status = self.then(&entries)?;
-        let writes = vec![journal::checked(&self.scope, left, self.held.fence())];
+        let writes = vec![journal::checked(self.scope(), left, self.held.fence())];
         self.held.commit(entries.iter().map(Entry::item).collect(), writes, None).await?;
         *self.status() = status;
         Ok(())
@@ -210,19 +209,6 @@ impl<'a> Record<'a> {
 
     fn now(&self) -> String {
         self.clock.wall().to_string()
-    }
-}
-
-/// The partition the plan's lock rules.
-fn scope(plan: &Plan, cx: &Cx) -> Scope {
-    let environment = &cx.environment;
-    let bake = plan.stages.iter().flat_map(|stage| &stage.steps).find_map(|step| match step {
-        Step::CaptureImage { bake, .. } | Step::LaunchProof { bake, .. } => Some(bake),
-        _ => None,
-    });
-    match bake {
-        Some(bake) => Scope::bake(&environment.state_table, &environment.app, bake),
-        None => Scope::of(environment),
     }
 }
 

@@ -14,7 +14,7 @@ use super::transactions::Lease;
 use crate::aws::Guard;
 use crate::aws::dynamodb::{Item, Write};
 use crate::clock::{Clock, Moment};
-use crate::model::{LockRecord, LockState, OperationId};
+use crate::model::{LockRecord, LockState, OperationId, Scope};
 
 /// Somebody asked the holder to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +132,7 @@ pub struct Held {
     inbox: mpsc::Sender<Command>,
     state: watch::Receiver<State>,
     clock: Clock,
+    scope: Arc<Scope>,
     fence: u64,
     take_over: Option<Arc<TakeOver>>,
     hold: Duration,
@@ -153,6 +154,7 @@ impl Held {
     pub(super) fn keep(sender: Sender, taken: Taken) -> Self {
         let (clock, fence, hold) = (sender.clock.clone(), taken.lease.fence, taken.hold);
         let take_over = taken.take_over.clone().map(Arc::new);
+        let scope = Arc::new(taken.lease.scope.clone());
         // From now, when it is known to be ours: the old holder's time to notice began no later.
         let pause = Pause { since: clock.moment(), span: taken.pause };
         let (operation, unfinished) = (taken.lease.operation.clone(), taken.next.is_some());
@@ -160,7 +162,7 @@ impl Held {
         let (tell, state) = watch::channel(state);
         let (inbox, orders) = mpsc::channel(64);
         tokio::spawn(Holder::new(sender, taken, tell).run(orders));
-        Self { inbox, state, clock, fence, take_over, hold }
+        Self { inbox, state, clock, scope, fence, take_over, hold }
     }
 
     /// The operation that journal writes go to: the unfinished one until it is settled, then our own.
@@ -172,6 +174,11 @@ impl Held {
     pub fn unfinished(&self) -> Option<OperationId> {
         let state = self.state.borrow();
         state.unfinished.then(|| state.operation.clone())
+    }
+
+    /// What it is the lock of.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Our fence.

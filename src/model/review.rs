@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{AppName, BackingName, BoxName, Environment, ImageId, RepositoryName, Seconds, ServiceName, TargetHealth, short_name};
+use super::{
+    AppName, BackingName, BoxName, Environment, ImageId, RepositoryName, Route, Seconds, Service, ServiceName, TargetHealth, short_name,
+};
 
 /// What boxes are called together: the environment that names their load balancer and their tags.
 pub const REVIEW: &str = "review";
@@ -34,6 +36,33 @@ pub struct Review {
     pub run: Vec<String>,
     /// Shell command run on a box before it is captured as an image.
     pub clean: Option<String>,
+}
+
+impl Review {
+    /// The host by which each service with a route is reached on a box, in the order of the routes' priorities. Routes that ask for the
+    /// same hosts in the environment boxes are like share one here; the first of them have `BOX.domain`, others `BOX--SERVICE.domain`.
+    pub fn hosts(&self, name: &BoxName) -> Vec<(&Service, &Route, String)> {
+        let mut routed: Vec<_> = self.environment.services.iter().filter_map(|one| Some((one, one.route.as_ref()?))).collect();
+        routed.sort_by_key(|(_, route)| route.priority);
+        let mut known: BTreeMap<&[String], String> = BTreeMap::new();
+        let mut named = Vec::new();
+        for (service, route) in routed {
+            let first = known.is_empty();
+            let host = known.entry(&route.hosts).or_insert_with(|| match first {
+                true => format!("{name}.{}", self.domain),
+                false => format!("{name}--{}.{}", service.name, self.domain),
+            });
+            named.push((service, route, host.clone()));
+        }
+        named
+    }
+
+    /// Where people find a host of a box.
+    pub fn url(&self, host: &str) -> String {
+        let listener = &self.environment.load_balancer.listener;
+        let (scheme, usual) = if listener.certificate.is_some() { ("https", 443) } else { ("http", 80) };
+        if listener.port == usual { format!("{scheme}://{host}/") } else { format!("{scheme}://{host}:{}/", listener.port) }
+    }
 }
 
 /// A store every box has for itself: a database, a queue. Its data is on the box and goes with it.

@@ -168,12 +168,19 @@ pub enum OperationKind {
     Bake,
     /// Images that are there: removed, copied or shared.
     Images,
+    /// A review box.
+    Review,
 }
 
 impl OperationKind {
     /// It is about images only, and no visitor.
     pub fn is_of_images(self) -> bool {
         matches!(self, Self::Bake | Self::Images)
+    }
+
+    /// It is about what visitors get; not about an image or a review box.
+    pub fn is_of_an_environment(self) -> bool {
+        !matches!(self, Self::Bake | Self::Images | Self::Review)
     }
 }
 

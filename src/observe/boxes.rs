@@ -24,6 +24,11 @@ pub async fn boxes(aws: &Aws, environment: &Environment) -> Result<Vec<ReviewBox
     Ok(boxes)
 }
 
+/// What is left of boxes whose instance is gone, by their target groups: no more than that is looked at.
+pub async fn leftovers(aws: &Aws, environment: &Environment) -> Result<Vec<ReviewBox>, Error> {
+    Ok(parts(aws, environment, None).await?.into_iter().filter(|found| found.instance.is_none()).collect())
+}
+
 /// A world in which only one box matters, with the listener's rules, the app's images and the box's own records; without verdicts.
 pub async fn box_world(aws: &Aws, environment: &Environment, scope: &Scope, name: &BoxName) -> Result<World, Error> {
     let (door, mut boxes, images, journal) = tokio::try_join!(

@@ -24,12 +24,17 @@ pub(super) fn spec(service: &Service, timing: &DeployTiming) -> ServiceSpec {
     }
 }
 
-/// What instances are told: what each of these services is.
+/// What instances are told, as text.
 pub(super) fn user_data(
     environment: &Environment,
     release: Option<ReleaseNumber>,
     services: &BTreeMap<ServiceName, ServiceSpec>,
 ) -> Result<String, UserDataError> {
+    told(environment, release, services).render()
+}
+
+/// What instances are told: what each of these services is.
+pub(super) fn told(environment: &Environment, release: Option<ReleaseNumber>, services: &BTreeMap<ServiceName, ServiceSpec>) -> UserData {
     let told = |spec: &ServiceSpec| UserService {
         repository: spec.repository.clone(),
         run: spec.run.clone(),
@@ -38,7 +43,7 @@ pub(super) fn user_data(
         variables: spec.variables.clone(),
     };
     let services = services.iter().map(|(name, spec)| (name.clone(), told(spec))).collect();
-    UserData::new(environment.app.clone(), environment.name.clone(), release, services).render()
+    UserData::new(environment.app.clone(), environment.name.clone(), release, services)
 }
 
 /// One fleet to be made.

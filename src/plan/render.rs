@@ -71,6 +71,8 @@ fn header(plan: &Plan) -> String {
         (OperationKind::Images, _) if nothing => "nothing to do".to_string(),
         (OperationKind::Images, _) if removes(plan) => "images nobody needs are removed".to_string(),
         (OperationKind::Images, _) => "an image goes to where else it is needed".to_string(),
+        (OperationKind::Review, _) if nothing => "nothing to do".to_string(),
+        (OperationKind::Review, _) => super::review::header(plan),
         (_, None) if nothing => format!("{of} stays live"),
         (OperationKind::Deploy, Some(previous)) => format!("{of} replaces {previous}"),
         (OperationKind::Deploy, None) if plan.new_release => format!("{of} is the first release"),

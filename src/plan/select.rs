@@ -61,6 +61,16 @@ pub(super) fn image<'a>(environment: &Environment, world: &'a World, request: &D
     Some(image)
 }
 
+/// The same for a review box: nothing gets over what speaks against an image.
+pub(super) fn for_box<'a>(environment: &Environment, world: &'a World, named: Option<&str>, reasons: &mut Reasons) -> Option<&'a Image> {
+    let request = DeployRequest { image: named.map(str::to_string), force: true, ..DeployRequest::default() };
+    let image = image(environment, world, &request, reasons)?;
+    if let Some(flaw) = flaw(environment, image, &request.elsewhere).filter(|flaw| flaw.forced) {
+        reasons.add(flaw.what, flaw.next);
+    }
+    Some(image)
+}
+
 /// What is wrong with an image that is taken all the same.
 pub(super) fn warning(environment: &Environment, image: &Image, elsewhere: &Elsewhere) -> Option<String> {
     flaw(environment, image, elsewhere).map(|flaw| format!("{}: forced", flaw.what))

@@ -111,6 +111,7 @@ pub(super) fn said(operation: &OperationRecord) -> String {
         OperationKind::Setup => return format!("the setup by {}", operation.by),
         OperationKind::Bake => return format!("the bake by {}", operation.by),
         OperationKind::Images => return format!("what {} does with images", operation.by),
+        OperationKind::Review => return format!("the work on the review box by {}", operation.by),
     };
     let release = operation.release.map_or_else(|| "a release".to_string(), |release| release.to_string());
     format!("the {kind} {release} by {}", operation.by)

@@ -70,7 +70,17 @@ fn things(step: &Step) -> Vec<Thing<'_>> {
         | Step::CaptureBox { .. }
         | Step::DeleteImage { .. }
         | Step::CopyImage { .. }
-        | Step::ShareImage { .. } => Vec::new(),
+        | Step::ShareImage { .. }
+        | Step::CreateBoxTargetGroups { .. }
+        | Step::CreateBoxRules { .. }
+        | Step::LaunchBox { .. }
+        | Step::RegisterBox { .. }
+        | Step::AwaitBox { .. }
+        | Step::DeleteBoxRules { .. }
+        | Step::TerminateBox { .. }
+        | Step::DeleteBoxTargetGroups { .. }
+        | Step::ExtendBox { .. }
+        | Step::ApproveBox { .. } => Vec::new(),
     }
 }
 
@@ -107,17 +117,9 @@ pub fn stand(step: &Step, world: &World) -> Stand {
         Step::CreateLoadBalancer => made(world.address.is_some()),
         Step::CreateListener => made(world.listener.is_some()),
         Step::CreateRouteRule { service, route } => ruled(world, service, route),
-        Step::CaptureImage { name, .. } | Step::CaptureBox { name, .. } => {
-            match world.images.iter().find(|image| image.name == *name).map(|image| image.state) {
-                None => Stand::Before,
-                Some(ImageState::Pending) => Stand::Half(format!("{name} is being captured")),
-                Some(ImageState::Available) => Stand::After,
-                Some(ImageState::Unusable) => Stand::Elsewhere(format!("{name} can never be launched")),
-            }
-        }
-        Step::MarkVerified { name } => {
-            made(world.images.iter().any(|image| image.name == *name && image.provenance == Provenance::Verified))
-        }
+        Step::CaptureImage { name, .. } | Step::CaptureBox { name, .. } => captured(world, name),
+        Step::MarkVerified { name } => made(verified(world, name)),
+        Step::DeleteImage { image, .. } => made(!world.images.iter().any(|other| other.id == *image)),
         Step::AwaitHealthy { .. }
         | Step::CompareCapacity { .. }
         | Step::WatchFleet { .. }
@@ -130,8 +132,17 @@ pub fn stand(step: &Step, world: &World) -> Stand {
         | Step::TerminateProof { .. }
         | Step::CleanBox { .. }
         | Step::CopyImage { .. }
-        | Step::ShareImage { .. } => Stand::Unseen,
-        Step::DeleteImage { image, .. } => made(!world.images.iter().any(|other| other.id == *image)),
+        | Step::ShareImage { .. }
+        | Step::CreateBoxTargetGroups { .. }
+        | Step::CreateBoxRules { .. }
+        | Step::LaunchBox { .. }
+        | Step::RegisterBox { .. }
+        | Step::AwaitBox { .. }
+        | Step::DeleteBoxRules { .. }
+        | Step::TerminateBox { .. }
+        | Step::DeleteBoxTargetGroups { .. }
+        | Step::ExtendBox { .. }
+        | Step::ApproveBox { .. } => Stand::Unseen,
     }
 }
 
@@ -154,6 +165,20 @@ fn ruled(world: &World, service: &ServiceName, route: &Route) -> Stand {
         }
         Some(_) => Stand::After,
     }
+}
+
+/// An image, by its name.
+fn captured(world: &World, name: &str) -> Stand {
+    match world.images.iter().find(|image| image.name == name).map(|image| image.state) {
+        None => Stand::Before,
+        Some(ImageState::Pending) => Stand::Half(format!("{name} is being captured")),
+        Some(ImageState::Available) => Stand::After,
+        Some(ImageState::Unusable) => Stand::Elsewhere(format!("{name} can never be launched")),
+    }
+}
+
+fn verified(world: &World, name: &str) -> bool {
+    world.images.iter().any(|image| image.name == name && image.provenance == Provenance::Verified)
 }
 
 fn made(there: bool) -> Stand {

@@ -1,13 +1,15 @@
 //! The closed list of everything adstage may ever do to an account. `steps/` has one file per variant.
 
+mod parts;
+mod words;
+
+pub use parts::{BoxGroup, BoxLaunch, BoxRule, TargetGroupSpec, TemplateSpec};
+
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{
-    BoxName, Builder, FleetKey, HealthCheck, ImageId, ReleaseNumber, Route, RuleKey, Seconds, ServiceName, Weights, instances,
-};
+use crate::model::{Approval, BoxName, Builder, FleetKey, ImageId, ReleaseNumber, Route, RuleKey, Seconds, ServiceName, Weights};
 
 /// One deed: run and undo. Everything a step needs is in it or is looked up by name or tag when used; steps pass nothing to each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,30 +263,78 @@ pub enum Step {
         /// With whom.
         account: String,
     },
-}
-
-/// What a fleet's launch template holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TemplateSpec {
-    /// The image.
-    pub image: ImageId,
-    /// The type.
-    pub instance_type: String,
-    /// User data before base64: the release's configuration of this service as JSON.
-    pub user_data: String,
-}
-
-/// How a fleet's target group checks and drains.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TargetGroupSpec {
-    /// Traffic and health check port: the service's, or the agent's for a worker.
-    pub port: u16,
-    /// Health check path.
-    pub path: String,
-    /// Checks.
-    pub health: HealthCheck,
-    /// Deregistration delay.
-    pub drain: Seconds,
+    /// Create a review box's target groups. Undo: delete them.
+    CreateBoxTargetGroups {
+        /// Whose.
+        name: BoxName,
+        /// Which.
+        groups: Vec<BoxGroup>,
+    },
+    /// Create the rules that lead to a review box, one after the other in one free block of priorities. Undo: delete them.
+    CreateBoxRules {
+        /// Whose.
+        name: BoxName,
+        /// In the order in which the load balancer is to try them.
+        rules: Vec<BoxRule>,
+    },
+    /// Launch a review box's instance. Undo: terminate it.
+    LaunchBox {
+        /// Which.
+        name: BoxName,
+        /// What it is.
+        launch: BoxLaunch,
+    },
+    /// Register a review box in its target groups once it runs. Undo: none needed (it is terminated, and they are deleted).
+    RegisterBox {
+        /// Which.
+        name: BoxName,
+        /// Names of its target groups.
+        target_groups: Vec<String>,
+    },
+    /// Wait until the load balancer calls a review box healthy in every target group. Changes nothing.
+    AwaitBox {
+        /// Which.
+        name: BoxName,
+        /// Names of its target groups.
+        target_groups: Vec<String>,
+        /// Deadline.
+        within: Seconds,
+    },
+    /// Delete every rule that leads to a review box. No way back.
+    DeleteBoxRules {
+        /// Whose.
+        name: BoxName,
+        /// Names of its target groups.
+        target_groups: Vec<String>,
+    },
+    /// Terminate a review box's instance. No way back.
+    TerminateBox {
+        /// Which.
+        name: BoxName,
+    },
+    /// Delete a review box's target groups. No way back.
+    DeleteBoxTargetGroups {
+        /// Whose.
+        name: BoxName,
+        /// Their names.
+        target_groups: Vec<String>,
+    },
+    /// Move the deadline of a review box. Undo: the deadline as it was.
+    ExtendBox {
+        /// Which.
+        name: BoxName,
+        /// The deadline now, RFC 3339.
+        from: String,
+        /// The deadline wanted, RFC 3339.
+        until: String,
+    },
+    /// Write on a review box that somebody found it good. No way back: it says what was said.
+    ApproveBox {
+        /// Which.
+        name: BoxName,
+        /// Who, when, what.
+        approval: Approval,
+    },
 }
 
 impl Step {
@@ -299,6 +349,10 @@ impl Step {
                 | Self::CleanBox { .. }
                 | Self::DeleteImage { .. }
                 | Self::ShareImage { .. }
+                | Self::DeleteBoxRules { .. }
+                | Self::TerminateBox { .. }
+                | Self::DeleteBoxTargetGroups { .. }
+                | Self::ApproveBox { .. }
         )
     }
 
@@ -311,6 +365,7 @@ impl Step {
                 | Self::WatchFleet { .. }
                 | Self::AwaitProvision { .. }
                 | Self::AwaitProof { .. }
+                | Self::AwaitBox { .. }
         )
     }
 
@@ -329,56 +384,6 @@ impl Step {
             | Self::ResizeFleet { fleet, .. }
             | Self::RetireFleet { fleet, .. } => Some(fleet),
             _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    /// One line, as a reviewer would read it aloud.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CreateLaunchTemplate { fleet, template } => {
-                write!(f, "template {fleet} from {}, {}", template.image, template.instance_type)
-            }
-            Self::CreateTargetGroup { fleet, spec } => write!(f, "target group {fleet}, checked at port {} {}", spec.port, spec.path),
-            Self::CreateTestRule { fleet } => write!(f, "test rule for {fleet}, which no visitor can match"),
-            Self::IdleInRoute { rule, before, after } => write!(f, "route {rule}: {before} -> {after}"),
-            Self::LaunchFleet { fleet, size, max } => write!(f, "fleet {fleet}, {} (at most {max})", instances(*size)),
-            Self::AwaitHealthy { fleet, count, within, stable_for: Seconds(0) } => {
-                write!(f, "{count} of {count} healthy in {fleet} at the load balancer now, or within {within}")
-            }
-            Self::AwaitHealthy { fleet, count, within, stable_for } => {
-                write!(f, "{count} of {count} healthy in {fleet} at the load balancer for {stable_for}, within {within}")
-            }
-            Self::CompareCapacity { candidate, live } => write!(f, "{candidate} has the vCPUs and memory of {live}"),
-            Self::PinSize { fleet, min_before, size } => write!(f, "pin {fleet} at {size} (smallest size was {min_before})"),
-            Self::CutOverTraffic { rule, before, after } => write!(f, "route {rule}: {before} -> {after}"),
-            Self::WatchFleet { fleet, count, span } => write!(f, "{fleet} stays healthy, {count} of {count}, for {span}"),
-            Self::SettleFleet { fleet, min, max } => write!(f, "{fleet} heals by the load balancer's checks, {min} to {max} instances"),
-            Self::ResizeFleet { fleet, size_before, size: 0, .. } => {
-                let end = if *size_before == 1 { "ends" } else { "end" };
-                write!(f, "put {fleet} to sleep: its {} {end}, the rest of it stays", instances(*size_before))
-            }
-            Self::ResizeFleet { fleet, size_before, size, max } => write!(f, "resize {fleet} from {size_before} to {size} (at most {max})"),
-            Self::LeaveRoute { rule, release } => write!(f, "take {release} out of route {rule}"),
-            Self::RetireFleet { fleet, drain } => write!(f, "retire {fleet}, drained for {drain} (no way back)"),
-            Self::CreateLoadBalancer => write!(f, "load balancer"),
-            Self::CreateListener => write!(f, "listener"),
-            Self::CreateRouteRule { service, route } => write!(f, "rule {} for {service}", route.priority),
-            Self::LaunchBuilder { builder, .. } => write!(f, "builder from {}, {}", builder.base, builder.instance_type),
-            Self::AwaitProvision { within, .. } => write!(f, "builder provisioned, within {within}"),
-            Self::StopBuilder { .. } => write!(f, "stop the builder"),
-            Self::CaptureImage { name, within, .. } => write!(f, "capture {name}, within {within}"),
-            Self::TerminateBuilder { .. } => write!(f, "terminate the builder"),
-            Self::LaunchProof { name, .. } => write!(f, "boot one instance from {name}, in isolation"),
-            Self::AwaitProof { within, .. } => write!(f, "every service up on it, within {within}"),
-            Self::MarkVerified { name } => write!(f, "mark {name} verified"),
-            Self::TerminateProof { .. } => write!(f, "terminate the proof instance"),
-            Self::CleanBox { of, .. } => write!(f, "clean box {of} of what must not be on an image"),
-            Self::CaptureBox { of, name, within, .. } => write!(f, "capture box {of} as {name}, within {within}"),
-            Self::DeleteImage { image, name } => write!(f, "remove {name} ({image}) and its snapshots"),
-            Self::CopyImage { name, region, within, .. } => write!(f, "copy {name} to {region}, within {within}"),
-            Self::ShareImage { name, account, .. } => write!(f, "let account {account} launch and copy {name}"),
         }
     }
 }

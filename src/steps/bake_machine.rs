@@ -1,5 +1,5 @@
-//! The two machines a bake uses, builder and proof: launched at most once at a time, found again by their tags, listened to through their
-//! consoles.
+//! Machines that are launched one by one, the two a bake uses (builder and proof) and a review box's: at most one at a time, found again
+//! by their tags, listened to through their consoles.
 
 use std::time::Duration;
 
@@ -11,13 +11,14 @@ use super::wait::{ended, failed, settled};
 use super::{Cx, StepError};
 use crate::aws::{Error, ErrorKind, InstanceInfo, RunSpec, Tags};
 use crate::health::{Look, Stop, Waiting};
-use crate::model::{ConsoleLine, Seconds, tag};
+use crate::model::{BoxName, ConsoleLine, Seconds, tag};
 
-/// Which machine of which bake.
+/// Which machine of which bake, or of which box.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Machine<'a> {
     mode: &'static str,
-    bake: &'a str,
+    /// The tag that says whose it is, and its value.
+    whose: (&'static str, &'a str),
 }
 
 /// What to launch it from.
@@ -30,31 +31,35 @@ pub(super) struct Launch<'a> {
 }
 
 /// A machine that was just launched may stay unseen this long.
-const APPEARS: Duration = Duration::from_secs(60);
+pub(super) const APPEARS: Duration = Duration::from_secs(60);
 const GONE: Duration = Duration::from_secs(300);
-/// Tokens tried: one per earlier machine of the same bake that ended.
-const TRIES: usize = 8;
+/// Tokens tried: one per earlier machine of the same name that ended, which AWS remembers longer than it lists the machine.
+const TRIES: usize = 24;
 
 impl<'a> Machine<'a> {
     pub fn builder(bake: &'a str) -> Self {
-        Self { mode: mode::BUILDER, bake }
+        Self { mode: mode::BUILDER, whose: (tag::BAKE, bake) }
     }
 
     pub fn proof(bake: &'a str) -> Self {
-        Self { mode: mode::PROOF, bake }
+        Self { mode: mode::PROOF, whose: (tag::BAKE, bake) }
+    }
+
+    pub fn review(name: &'a BoxName) -> Self {
+        Self { mode: mode::REVIEW, whose: (tag::BOX, name.as_str()) }
     }
 
     pub fn name(&self) -> String {
-        format!("{} {}", self.mode, self.bake)
+        format!("{} {}", if self.mode == mode::REVIEW { "box" } else { self.mode }, self.whose.1)
     }
 
     fn identity(&self, cx: &Cx) -> Tags {
-        let pairs = [(tag::APP, cx.environment.app.as_str()), (tag::MODE, self.mode), (tag::BAKE, self.bake)];
+        let pairs = [(tag::APP, cx.environment.app.as_str()), (tag::MODE, self.mode), self.whose];
         pairs.into_iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
     }
 
-    /// Every machine of this bake that AWS still lists, ended ones too.
-    async fn all(&self, cx: &Cx) -> Result<Vec<InstanceInfo>, Error> {
+    /// Every machine of this name that AWS still lists, ended ones too.
+    pub async fn all(&self, cx: &Cx) -> Result<Vec<InstanceInfo>, Error> {
         cx.aws.ec2.instances_tagged(&self.identity(cx)).await
     }
 
@@ -102,11 +107,11 @@ impl<'a> Machine<'a> {
             instance_profile: environment.instance_profile.clone(),
             user_data: launch.user_data.clone(),
             tags,
-            token: token(&[self.bake, self.mode, &number.to_string()]),
+            token: token(&[self.whose.1, self.mode, &number.to_string()]),
         })
     }
 
-    /// Terminates every machine of this bake.
+    /// Terminates every machine of this name.
     pub async fn terminate(&self, cx: &Cx) -> Result<(), StepError> {
         let name = self.name();
         if settled(cx, &format!("the {name}"), || self.living(cx)).await?.is_none() {
@@ -148,11 +153,8 @@ impl<'a> Machine<'a> {
                     false => Look::Failed(StepError::new(format!("there is no {name}"))),
                 };
             };
-            match cx.aws.ec2.console(&instance.id).await {
-                Ok(text) => heard.lines = ConsoleLine::all_of(&text),
-                // A machine that just ended may have no console any more: what was heard before counts.
-                Err(error) if instance.state.is_gone() => tracing::debug!(%error, "no console"),
-                Err(error) => return failed(error, &format!("read the console of the {name}")),
+            if let Err(error) = heard.listen(cx, &instance).await {
+                return failed(error, &format!("read the console of the {name}"));
             }
             match judge(&heard.lines) {
                 Some(Ok(value)) => Look::Done(value),
@@ -174,14 +176,16 @@ impl<'a> Machine<'a> {
 
 /// What was heard of a machine so far.
 #[derive(Default)]
-struct Heard {
+pub(super) struct Heard {
     id: Option<String>,
-    lines: Vec<ConsoleLine>,
+    pub lines: Vec<ConsoleLine>,
+    /// How often it was listened to.
+    pub looks: usize,
 }
 
 impl Heard {
     /// The one listened to: the living one, or the one heard before, even if it has ended.
-    fn choose(&mut self, all: Vec<InstanceInfo>) -> Option<InstanceInfo> {
+    pub fn choose(&mut self, all: Vec<InstanceInfo>) -> Option<InstanceInfo> {
         let (gone, living): (Vec<_>, Vec<_>) = all.into_iter().partition(|instance| instance.state.is_gone());
         let living = living.into_iter().next();
         if let Some(living) = &living {
@@ -190,20 +194,37 @@ impl Heard {
         living.or_else(|| gone.into_iter().find(|instance| Some(&instance.id) == self.id.as_ref()))
     }
 
-    fn last(&self) -> String {
+    /// Reads its console.
+    pub async fn listen(&mut self, cx: &Cx, instance: &InstanceInfo) -> Result<(), Error> {
+        self.looks += 1;
+        match cx.aws.ec2.console(&instance.id).await {
+            Ok(text) => self.lines = ConsoleLine::all_of(&text),
+            // A machine that just ended may have no console any more: what was heard before counts.
+            Err(error) if instance.state.is_gone() => tracing::debug!(%error, "no console"),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    pub fn last(&self) -> String {
         self.lines.last().map_or_else(|| "nothing on its console yet".to_string(), ConsoleLine::describe)
     }
 
-    fn tail(&self) -> Vec<String> {
+    pub fn tail(&self) -> Vec<String> {
         let telling = self.lines.iter().rev().find(|line| !line.tail().is_empty());
         telling.map(|line| line.tail().iter().map(|text| format!("| {text}")).collect()).unwrap_or_default()
     }
 
-    fn obituary(&self, name: &str, instance: &InstanceInfo) -> StepError {
-        let reason = instance.reason.as_ref().map(|(code, message)| if message.is_empty() { code } else { message });
-        let reason = reason.cloned().unwrap_or_else(|| "AWS gives no reason".to_string());
-        StepError::new(format!("the {name} ({}) ended by itself", instance.id)).because(reason).evidence(self.tail())
+    pub fn obituary(&self, name: &str, instance: &InstanceInfo) -> StepError {
+        obituary(name, instance).evidence(self.tail())
     }
+}
+
+/// It ended, and why as far as AWS says.
+pub(super) fn obituary(name: &str, instance: &InstanceInfo) -> StepError {
+    let reason = instance.reason.as_ref().map(|(code, message)| if message.is_empty() { code } else { message });
+    let reason = reason.cloned().unwrap_or_else(|| "AWS gives no reason".to_string());
+    StepError::new(format!("the {name} ({}) ended by itself", instance.id)).because(reason)
 }
 
 /// The marker as a failure, with its output.

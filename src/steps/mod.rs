@@ -13,6 +13,8 @@
 //!
 //! `cut_over_traffic.rs` is THE switch, the one place where live traffic moves.
 
+mod approve_box;
+mod await_box;
 mod await_healthy;
 mod await_proof;
 mod await_provision;
@@ -23,6 +25,8 @@ mod claims;
 mod clean_box;
 mod compare_capacity;
 mod copy_image;
+mod create_box_rules;
+mod create_box_target_groups;
 mod create_launch_template;
 mod create_listener;
 mod create_load_balancer;
@@ -30,10 +34,14 @@ mod create_route_rule;
 mod create_target_group;
 mod create_test_rule;
 mod cut_over_traffic;
+mod delete_box_rules;
+mod delete_box_target_groups;
 mod delete_image;
 mod errands;
 mod error;
+mod extend_box;
 mod idle_in_route;
+mod launch_box;
 mod launch_builder;
 mod launch_fleet;
 mod launch_proof;
@@ -41,6 +49,7 @@ mod leave_route;
 mod listener;
 mod mark_verified;
 mod pin_size;
+mod register_box;
 mod resize_fleet;
 mod retire_fleet;
 mod route;
@@ -48,6 +57,7 @@ mod settle_fleet;
 mod share_image;
 mod stop_builder;
 mod tags;
+mod terminate_box;
 mod terminate_builder;
 mod terminate_proof;
 mod traffic_guard;
@@ -142,6 +152,16 @@ pub async fn run(step: &Step, cx: &Cx) -> Result<String, StepError> {
         Step::DeleteImage { image, name } => delete_image::run(cx, image, name).await,
         Step::CopyImage { image, name, region, within } => copy_image::run(cx, image, name, region, *within).await,
         Step::ShareImage { image, name, account } => share_image::run(cx, image, name, account).await,
+        Step::CreateBoxTargetGroups { name, groups } => create_box_target_groups::run(cx, name, groups).await,
+        Step::CreateBoxRules { name, rules } => create_box_rules::run(cx, name, rules).await,
+        Step::LaunchBox { name, launch } => launch_box::run(cx, name, launch).await,
+        Step::RegisterBox { name, target_groups } => register_box::run(cx, name, target_groups).await,
+        Step::AwaitBox { name, target_groups, within } => await_box::run(cx, name, target_groups, *within).await,
+        Step::DeleteBoxRules { name, target_groups } => delete_box_rules::run(cx, name, target_groups).await,
+        Step::TerminateBox { name } => terminate_box::run(cx, name).await,
+        Step::DeleteBoxTargetGroups { name, target_groups } => delete_box_target_groups::run(cx, name, target_groups).await,
+        Step::ExtendBox { name, until, .. } => extend_box::run(cx, name, until).await,
+        Step::ApproveBox { name, approval } => approve_box::run(cx, name, approval).await,
     }
 }
 
@@ -165,6 +185,10 @@ pub async fn undo(step: &Step, cx: &Cx) -> Result<(), StepError> {
         Step::MarkVerified { name } => mark_verified::undo(cx, name).await,
         Step::CaptureBox { bake, name, .. } => capture_box::undo(cx, bake, name).await,
         Step::CopyImage { name, region, .. } => copy_image::undo(cx, name, region).await,
+        Step::CreateBoxTargetGroups { name, groups } => create_box_target_groups::undo(cx, name, groups).await,
+        Step::CreateBoxRules { name, rules } => create_box_rules::undo(cx, name, rules).await,
+        Step::LaunchBox { name, .. } => launch_box::undo(cx, name).await,
+        Step::ExtendBox { name, from, .. } => extend_box::undo(cx, name, from).await,
         Step::AwaitHealthy { .. }
         | Step::CompareCapacity { .. }
         | Step::WatchFleet { .. }
@@ -179,6 +203,12 @@ pub async fn undo(step: &Step, cx: &Cx) -> Result<(), StepError> {
         | Step::TerminateProof { .. }
         | Step::CleanBox { .. }
         | Step::DeleteImage { .. }
-        | Step::ShareImage { .. } => Ok(()),
+        | Step::ShareImage { .. }
+        | Step::RegisterBox { .. }
+        | Step::AwaitBox { .. }
+        | Step::DeleteBoxRules { .. }
+        | Step::TerminateBox { .. }
+        | Step::DeleteBoxTargetGroups { .. }
+        | Step::ApproveBox { .. } => Ok(()),
     }
 }

@@ -4,13 +4,14 @@ use sha2::{Digest, Sha256};
 
 use super::Cx;
 use crate::aws::Tags;
-use crate::model::{FleetKey, tag};
+use crate::model::{BoxName, FleetKey, tag};
 
 /// Values of the tag that says what an instance is for.
 pub(super) mod mode {
     pub const FLEET: &str = "fleet";
     pub const BUILDER: &str = "builder";
     pub const PROOF: &str = "proof";
+    pub const REVIEW: &str = "review";
 }
 
 impl Cx {
@@ -35,6 +36,18 @@ impl Cx {
     /// True if these are the tags of that fleet's things, whichever operation made them.
     pub(super) fn owns(&self, fleet: &FleetKey, tags: &Tags) -> bool {
         self.owns_here(tags) && identity(fleet).iter().all(|(key, value)| tags.get(key) == Some(value))
+    }
+
+    /// Tags of everything of a review box.
+    pub(super) fn box_tags(&self, name: &BoxName) -> Tags {
+        let mut tags = self.tags();
+        tags.extend([(tag::MODE.to_string(), mode::REVIEW.to_string()), (tag::BOX.to_string(), name.to_string())]);
+        tags
+    }
+
+    /// True if these are the tags of something of that review box.
+    pub(super) fn owns_of_box(&self, name: &BoxName, tags: &Tags) -> bool {
+        self.owns_here(tags) && tags.get(tag::BOX).is_some_and(|found| found == name.as_str())
     }
 
     /// True if these are the tags of something of this app and environment.
@@ -69,7 +82,7 @@ pub(super) fn token(parts: &[&str]) -> String {
 }
 
 /// Text that every service takes as the value of a tag (ELBv2 takes the fewest characters).
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || " _.:/=+-@".contains(c);
     text.chars().take(255).map(|c| if allowed(c) { c } else { '_' }).collect()
 }

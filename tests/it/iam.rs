@@ -43,9 +43,10 @@ struct Policy {
 }
 
 const WORLD: &str = "observe.rs cli/access.rs";
+const BOXES: &str = "observe/boxes.rs cli/review/show.rs";
 
-const POLICIES: [Policy; 6] = [
-    Policy { name: "read-only", files: &[WORLD, "health/probe.rs"], holds: false, never: &[] },
+const POLICIES: [Policy; 7] = [
+    Policy { name: "read-only", files: &[WORLD, BOXES, "health/probe.rs"], holds: false, never: &[] },
     Policy {
         name: "deploy",
         holds: true,
@@ -99,6 +100,19 @@ const POLICIES: [Policy; 6] = [
         ],
         // It only waits as a capture does.
         never: &["ec2:CreateImage"],
+    },
+    Policy {
+        name: "review",
+        holds: true,
+        files: &[
+            WORLD,
+            BOXES,
+            "steps/approve_box.rs steps/await_box.rs steps/bake_machine.rs steps/claims.rs steps/create_box_rules.rs",
+            "steps/create_box_target_groups.rs steps/delete_box_rules.rs steps/delete_box_target_groups.rs steps/extend_box.rs",
+            "steps/launch_box.rs steps/listener.rs steps/register_box.rs steps/terminate_box.rs",
+        ],
+        // What the rest of the world is looked at with.
+        never: &["autoscaling:DescribeAutoScalingGroups", "ec2:DescribeLaunchTemplates"],
     },
     Policy {
         name: "setup",

@@ -42,6 +42,7 @@ mod readme;
 mod records;
 mod resume;
 mod review;
+mod review_boxes;
 mod rollback;
 mod sandbox;
 mod setup;

@@ -13,8 +13,8 @@ use adstage::journal::{self, Entry};
 use adstage::lock::{self, Blocked, Held, Identity, Intent, Watch};
 use adstage::model::*;
 use adstage::observe::{self, Wants};
-use adstage::plan::{self, Ask, BakeRequest, DeployRequest, Plan, Refusal, RollbackRequest};
-use adstage::sandbox::{Options, Sandbox, Visit};
+use adstage::plan::{self, Ask, BakeRequest, BoxRequest, DeployRequest, Plan, Refusal, RollbackRequest, Wanted};
+use adstage::sandbox::{Options, Sandbox, Speed, Visit};
 use adstage::steps::{Cx, KnownDoor};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::watch;
@@ -129,7 +129,16 @@ pub fn environment() -> Environment {
 impl Yard {
     /// Set up, with an image proved.
     pub async fn ready() -> Self {
-        let yard = Self { sandbox: Sandbox::in_process(Options::default()), environment: environment(), clock: Clock::for_tests() };
+        Self::at(Options::default()).await
+    }
+
+    /// The same, where everything takes as long as it does.
+    pub async fn lifelike() -> Self {
+        Self::at(Options { speed: Speed::Lifelike, ..Options::default() }).await
+    }
+
+    async fn at(options: Options) -> Self {
+        let yard = Self { sandbox: Sandbox::in_process(options), environment: environment(), clock: Clock::for_tests() };
         let builder = yard.operator("builder").await;
         builder.aws.dynamodb.create_table(&yard.environment.state_table).await.unwrap();
         builder.setup().await.well();
@@ -224,15 +233,68 @@ impl Visitors {
 
 impl Operator {
     pub async fn world(&self) -> World {
-        self.look().await.unwrap()
+        self.look(&self.site()).await.unwrap()
     }
 
-    async fn look(&self) -> Result<World, Error> {
-        observe::world(&self.aws, &self.environment, &self.scope(), Wants { images: true }).await
+    async fn look(&self, site: &Site) -> Result<World, Error> {
+        match &site.name {
+            Some(name) => observe::box_world(&self.aws, &site.environment, &site.scope, name).await,
+            None => observe::world(&self.aws, &site.environment, &self.scope(), Wants { images: true }).await,
+        }
+    }
+
+    fn site(&self) -> Site {
+        Site { environment: self.environment.clone(), scope: self.scope(), name: None }
     }
 
     pub async fn setup(&self) -> Went {
-        Box::pin(self.carry_out(|world| plan::setup(&self.environment, world), &self.scope(), false)).await
+        Box::pin(self.carry_out(|world| plan::setup(&self.environment, world), &self.site(), false)).await
+    }
+
+    /// The load balancer and the listener of review boxes.
+    pub async fn setup_review(&self) -> Went {
+        let environment = Arc::new(Environment { services: Vec::new(), ..review().environment });
+        let site = Site { scope: Scope::of(&environment), environment: environment.clone(), name: None };
+        Box::pin(self.carry_out(|world| plan::setup(&environment, world), &site, false)).await
+    }
+
+    fn site_of(&self, name: &str) -> Site {
+        let (name, environment) = (name.parse::<BoxName>().unwrap(), Arc::new(review().environment));
+        Site { scope: Scope::review(&environment.state_table, &environment.app, &name), environment, name: Some(name) }
+    }
+
+    /// A review box, with the storefront at this commit if one is given, until the end of the day.
+    pub async fn create_box(&self, name: &str, commit: Option<&str>) -> Went {
+        self.create_box_as(name, commit, &review()).await
+    }
+
+    pub async fn create_box_as(&self, name: &str, commit: Option<&str>, review: &Review) -> Went {
+        let (builder, _) = self.baking("1");
+        let wanted = |commit: &str| {
+            let wanted = Wanted { reference: format!("feature-{commit}"), commit: commit.repeat(40) };
+            ("storefront".parse().unwrap(), wanted)
+        };
+        let (name, wanted): (BoxName, BTreeMap<_, _>) = (name.parse().unwrap(), commit.map(wanted).into_iter().collect());
+        let expires = (self.clock.wall() + jiff::SignedDuration::from_secs(review.ttl.0 as i64)).to_string();
+        let repositories = &builder.repositories;
+        let request = BoxRequest { review, repositories, name: &name, image: None, wanted: &wanted, expires: &expires };
+        let plan = |world: &World| plan::create_box(&request, world);
+        Box::pin(self.carry_out(plan, &self.site_of(name.as_str()), true)).await
+    }
+
+    pub async fn delete_box(&self, name: &str) -> Went {
+        let wanted: BoxName = name.parse().unwrap();
+        Box::pin(self.carry_out(|world| Ok(plan::delete_box(&wanted, world)), &self.site_of(name), true)).await
+    }
+
+    pub async fn extend_box(&self, name: &str, until: &str) -> Went {
+        let wanted: BoxName = name.parse().unwrap();
+        Box::pin(self.carry_out(|world| plan::extend_box(&wanted, until, world), &self.site_of(name), true)).await
+    }
+
+    /// Every review box, as `adstage review list` sees them.
+    pub async fn boxes(&self) -> Vec<ReviewBox> {
+        observe::boxes(&self.aws, &review().environment).await.unwrap()
     }
 
     /// The lock and the journal of such a bake.
@@ -260,7 +322,8 @@ impl Operator {
         let (builder, commits) = self.baking(commit);
         let (app, builder, environment, scope) = (&self.environment.app, &builder, &self.environment, self.bake_scope(commit));
         let plan = |world: &World| plan::bake(BakeRequest { app, builder, environment, commits: &commits, images: &world.images });
-        Box::pin(self.carry_out(plan, &scope, true)).await
+        let site = Site { scope, ..self.site() };
+        Box::pin(self.carry_out(plan, &site, true)).await
     }
 
     pub async fn deploy(&self) -> Went {
@@ -269,18 +332,18 @@ impl Operator {
 
     pub async fn deploy_as(&self, request: &DeployRequest) -> Went {
         let plan = |world: &World| self.linted(plan::deploy(&self.environment, world, request), world);
-        Box::pin(self.carry_out(plan, &self.scope(), false)).await
+        Box::pin(self.carry_out(plan, &self.site(), false)).await
     }
 
     pub async fn rollback(&self) -> Went {
         let plan = |world: &World| self.linted(plan::rollback(&self.environment, world, &RollbackRequest::default()), world);
-        Box::pin(self.carry_out(plan, &self.scope(), true)).await
+        Box::pin(self.carry_out(plan, &self.site(), true)).await
     }
 
     /// Puts visitors back where the records say, if a call of an earlier holder has landed late.
     pub async fn reassert(&self) -> Went {
         let plan = |world: &World| self.linted(plan::reassert(&self.environment, world), world);
-        Box::pin(self.carry_out(plan, &self.scope(), false)).await
+        Box::pin(self.carry_out(plan, &self.site(), false)).await
     }
 
     /// Goes on with what is unfinished, or undoes it: as `adstage resume` does.
@@ -333,12 +396,13 @@ impl Operator {
 
     /// Waits for whoever is at work, settles nothing that has begun something unless it `supersedes` it, plans, takes the lock, and plans
     /// again: the world may have moved meanwhile.
-    async fn carry_out(&self, plan: impl Fn(&World) -> Result<Plan, Refusal>, scope: &Scope, supersedes: bool) -> Went {
+    async fn carry_out(&self, plan: impl Fn(&World) -> Result<Plan, Refusal>, site: &Site, supersedes: bool) -> Went {
+        let scope = &site.scope;
         let watch = match self.settled(scope, supersedes).await {
             Ok(watch) => watch,
             Err(blocked) => return Went::Blocked(blocked),
         };
-        let before = match self.look().await.map(|world| plan(&world)) {
+        let before = match self.look(site).await.map(|world| plan(&world)) {
             Ok(Ok(plan)) => plan,
             Ok(Err(refusal)) => return Went::Refused(refusal),
             Err(error) => return Went::Failed(error),
@@ -350,7 +414,7 @@ impl Operator {
             Err(blocked) => return Went::Blocked(blocked),
         };
         self.guards.lock().unwrap().push(held.guard());
-        let again = self.look().await.map(|mut world| {
+        let again = self.look(site).await.map(|mut world| {
             world.records.operations.retain(|record| record.id != operation);
             plan(&world)
         });
@@ -359,7 +423,8 @@ impl Operator {
             Ok(Err(refusal)) => return self.give_back(&held, Went::Refused(refusal)).await,
             Err(error) => return self.give_back(&held, Went::Failed(error)).await,
         };
-        let (emit, cx) = (self.emit(), self.cx(operation));
+        let cx = Cx { environment: site.environment.clone(), ..self.cx(operation) };
+        let emit = self.emit();
         let ending = Box::pin(execute::run(&plan, cx, &held, &emit, self.interrupt.subscribe())).await;
         Went::Ran(Box::new(plan), ending)
     }
@@ -429,6 +494,32 @@ impl Operator {
             _ => None,
         };
         self.events.lock().unwrap().iter().filter_map(line).collect()
+    }
+}
+
+/// Where a command is at work.
+struct Site {
+    environment: Arc<Environment>,
+    scope: Scope,
+    /// The review box, if it is about one.
+    name: Option<BoxName>,
+}
+
+/// Review boxes like the environment, behind a load balancer of their own.
+pub fn review() -> Review {
+    let like = environment();
+    let load_balancer = LoadBalancer { name: "shop-review".into(), ..like.load_balancer.clone() };
+    Review {
+        environment: Environment { name: REVIEW.parse().unwrap(), load_balancer, ..like },
+        domain: "review.example".into(),
+        instance_type: "m7i.large".into(),
+        ttl: Seconds(8 * 3_600),
+        ready_within: Seconds(600),
+        backing: BTreeMap::new(),
+        needs: BTreeMap::new(),
+        shell: Vec::new(),
+        run: Vec::new(),
+        clean: None,
     }
 }
 

@@ -1,9 +1,9 @@
 //! Target groups and the load balancer's verdicts on their targets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_elasticloadbalancingv2::types::{
-    self, Matcher, ProtocolEnum, TargetGroupAttribute, TargetHealthDescription, TargetHealthStateEnum, TargetTypeEnum,
+    self, Matcher, ProtocolEnum, TargetDescription, TargetGroupAttribute, TargetHealthDescription, TargetHealthStateEnum, TargetTypeEnum,
 };
 
 use super::{Elbv2, to_tags};
@@ -51,6 +51,19 @@ impl Elbv2 {
         }
     }
 
+    /// ARNs of the target groups of these names, in their order; none unless all are there.
+    pub async fn target_group_arns(&self, names: &[String]) -> Result<Option<Vec<String>>, Error> {
+        let distinct: BTreeSet<String> = names.iter().cloned().collect();
+        let call = || self.client().describe_target_groups().set_names(Some(distinct.iter().cloned().collect())).send();
+        let found: Vec<TargetGroupInfo> = match self.link.call("DescribeTargetGroups", Repeat::Safe, call).await {
+            Ok(found) => found.target_groups.unwrap_or_default().into_iter().filter_map(info).collect(),
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let arn = |name: &String| found.iter().find(|group| group.name == *name).map(|group| group.arn.clone());
+        Ok(names.iter().map(arn).collect())
+    }
+
     /// Creates a target group for instances. AWS accepts a repeat with the same settings.
     pub async fn create_target_group(&self, name: &str, vpc: &str, spec: &TargetGroupSpec, tags: &Tags) -> Result<String, Error> {
         const ACTION: &str = "CreateTargetGroup";
@@ -74,6 +87,13 @@ impl Elbv2 {
         let delay = TargetGroupAttribute::builder().key("deregistration_delay.timeout_seconds").value(drain.0.to_string()).build();
         let call = || self.client().modify_target_group_attributes().target_group_arn(target_group).attributes(delay.clone()).send();
         self.link.call("ModifyTargetGroupAttributes", Repeat::Safe, call).await.map(drop)
+    }
+
+    /// Puts a running instance behind it, at the group's port; one that is there already stays.
+    pub async fn register_target(&self, target_group: &str, instance: &str) -> Result<(), Error> {
+        let target = TargetDescription::builder().id(instance).build();
+        let call = || self.client().register_targets().target_group_arn(target_group).targets(target.clone()).send();
+        self.link.call("RegisterTargets", Repeat::Safe, call).await.map(drop)
     }
 
     /// Deletes a target group; one that is gone is fine.

@@ -24,6 +24,7 @@ impl Operator<'_> {
             OperationKind::Setup => "setting up".into(),
             OperationKind::Bake => format!("baking {}", self.work.subject),
             OperationKind::Images => format!("at work on {}", self.work.subject),
+            OperationKind::Review => format!("{} {}", self.work.verb, self.work.subject),
         }
     }
 

@@ -6,6 +6,7 @@ mod deploy;
 mod lint;
 mod random;
 mod resume;
+mod review;
 mod rollback;
 mod select;
 mod setup;

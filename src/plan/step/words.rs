@@ -1,0 +1,85 @@
+//! Steps as people read them.
+
+use std::fmt;
+
+use super::{BoxGroup, Step};
+use crate::model::{Seconds, ServiceName, instances};
+
+impl fmt::Display for Step {
+    /// One line, as a reviewer would read it aloud.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateLaunchTemplate { fleet, template } => {
+                write!(f, "template {fleet} from {}, {}", template.image, template.instance_type)
+            }
+            Self::CreateTargetGroup { fleet, spec } => write!(f, "target group {fleet}, checked at port {} {}", spec.port, spec.path),
+            Self::CreateTestRule { fleet } => write!(f, "test rule for {fleet}, which no visitor can match"),
+            Self::IdleInRoute { rule, before, after } => write!(f, "route {rule}: {before} -> {after}"),
+            Self::LaunchFleet { fleet, size, max } => write!(f, "fleet {fleet}, {} (at most {max})", instances(*size)),
+            Self::AwaitHealthy { fleet, count, within, stable_for: Seconds(0) } => {
+                write!(f, "{count} of {count} healthy in {fleet} at the load balancer now, or within {within}")
+            }
+            Self::AwaitHealthy { fleet, count, within, stable_for } => {
+                write!(f, "{count} of {count} healthy in {fleet} at the load balancer for {stable_for}, within {within}")
+            }
+            Self::CompareCapacity { candidate, live } => write!(f, "{candidate} has the vCPUs and memory of {live}"),
+            Self::PinSize { fleet, min_before, size } => write!(f, "pin {fleet} at {size} (smallest size was {min_before})"),
+            Self::CutOverTraffic { rule, before, after } => write!(f, "route {rule}: {before} -> {after}"),
+            Self::WatchFleet { fleet, count, span } => write!(f, "{fleet} stays healthy, {count} of {count}, for {span}"),
+            Self::SettleFleet { fleet, min, max } => write!(f, "{fleet} heals by the load balancer's checks, {min} to {max} instances"),
+            Self::ResizeFleet { fleet, size_before, size: 0, .. } => {
+                let end = if *size_before == 1 { "ends" } else { "end" };
+                write!(f, "put {fleet} to sleep: its {} {end}, the rest of it stays", instances(*size_before))
+            }
+            Self::ResizeFleet { fleet, size_before, size, max } => write!(f, "resize {fleet} from {size_before} to {size} (at most {max})"),
+            Self::LeaveRoute { rule, release } => write!(f, "take {release} out of route {rule}"),
+            Self::RetireFleet { fleet, drain } => write!(f, "retire {fleet}, drained for {drain} (no way back)"),
+            Self::CreateLoadBalancer => write!(f, "load balancer"),
+            Self::CreateListener => write!(f, "listener"),
+            Self::CreateRouteRule { service, route } => write!(f, "rule {} for {service}", route.priority),
+            Self::LaunchBuilder { builder, .. } => write!(f, "builder from {}, {}", builder.base, builder.instance_type),
+            Self::AwaitProvision { within, .. } => write!(f, "builder provisioned, within {within}"),
+            Self::StopBuilder { .. } => write!(f, "stop the builder"),
+            Self::CaptureImage { name, within, .. } => write!(f, "capture {name}, within {within}"),
+            Self::TerminateBuilder { .. } => write!(f, "terminate the builder"),
+            Self::LaunchProof { name, .. } => write!(f, "boot one instance from {name}, in isolation"),
+            Self::AwaitProof { within, .. } => write!(f, "every service up on it, within {within}"),
+            Self::MarkVerified { name } => write!(f, "mark {name} verified"),
+            Self::TerminateProof { .. } => write!(f, "terminate the proof instance"),
+            Self::CleanBox { of, .. } => write!(f, "clean box {of} of what must not be on an image"),
+            Self::CaptureBox { of, name, within, .. } => write!(f, "capture box {of} as {name}, within {within}"),
+            Self::DeleteImage { image, name } => write!(f, "remove {name} ({image}) and its snapshots"),
+            Self::CopyImage { name, region, within, .. } => write!(f, "copy {name} to {region}, within {within}"),
+            Self::ShareImage { name, account, .. } => write!(f, "let account {account} launch and copy {name}"),
+            other => of_box(other, f),
+        }
+    }
+}
+
+/// The same for the steps of review boxes.
+fn of_box(step: &Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match step {
+        Step::CreateBoxTargetGroups { name, groups } => {
+            let service = |group: &BoxGroup| group.service.as_ref().map_or("its agent", ServiceName::as_str).to_string();
+            write!(f, "target groups of {name} for {}", groups.iter().map(service).collect::<Vec<_>>().join(", "))
+        }
+        Step::CreateBoxRules { rules, .. } => {
+            let mut hosts: Vec<&str> = rules.iter().map(|rule| rule.host.as_str()).collect();
+            hosts.sort_unstable();
+            hosts.dedup();
+            write!(f, "{} rules for {}", rules.len(), hosts.join(", "))
+        }
+        Step::LaunchBox { name, launch } => {
+            write!(f, "box {name} from {}, {}, until {}", launch.image, launch.instance_type, launch.expires)
+        }
+        Step::RegisterBox { name, target_groups } => write!(f, "register {name} in its {} target groups", target_groups.len()),
+        Step::AwaitBox { name, within, .. } => write!(f, "everything on {name} healthy at the load balancer, within {within}"),
+        Step::DeleteBoxRules { name, .. } => write!(f, "delete the rules of {name}"),
+        Step::TerminateBox { name } => write!(f, "terminate {name}"),
+        Step::DeleteBoxTargetGroups { name, target_groups } => write!(f, "delete the {} target groups of {name}", target_groups.len()),
+        Step::ExtendBox { name, from, until } => write!(f, "{name} lives until {until} (it was {from})"),
+        Step::ApproveBox { name, approval } => write!(f, "{name} is approved by {}", approval.who),
+        // Every other step has its words above.
+        _ => Ok(()),
+    }
+}

@@ -164,8 +164,7 @@ impl<'w> Way<'w> {
             None => format!("the connection to {name} was lost while the command ran: `{program}` ended with {status}"),
         };
         let failure = Failure::new(End::Unexpected, what);
-        let failure = last_lines(&greeting.unwrap_or_default()).into_iter().fold(failure, Failure::evidence);
-        failure
+        last_lines(&greeting.unwrap_or_default()).into_iter().fold(failure, Failure::evidence)
     }
 
     fn cannot_run(&self, command: &Command, setting: &str, error: io::Error) -> Failure {

@@ -60,6 +60,7 @@ const DOORS: &[(&str, &str)] = &[
     ("tests/it/sweep.rs", "how much is swept is said in environment variables; runs are timed for people"),
     ("tests/it/typed.rs", "the real binary in an environment made for it"),
     ("tests/it/workshop.rs", "real time: stories run on real processes"),
+    ("tests/it/boxes.rs", "real time: stories run on real processes"),
     ("tests/it/stage.rs", "real time: stories run on real processes"),
     ("tests/it/visitors.rs", "real time: visitors of real processes"),
 ];

@@ -66,6 +66,16 @@ impl Account {
         ran.send().await.unwrap();
     }
 
+    /// Gives the instance of a review box other tags.
+    pub async fn tag_by_hand(&self, name: &str, tags: &[(&str, &str)]) {
+        let ec2 = aws_sdk_ec2::Client::new(&self.sdk);
+        let of_box = aws_sdk_ec2::types::Filter::builder().name("tag:adstage:box").values(name).build();
+        let found = ec2.describe_instances().filters(of_box).send().await.unwrap();
+        let id = found.reservations()[0].instances()[0].instance_id().unwrap().to_string();
+        let tag = |(key, value): &(&str, &str)| Tag::builder().key(format!("adstage:{key}")).value(*value).build();
+        ec2.create_tags().resources(id).set_tags(Some(tags.iter().map(tag).collect())).send().await.unwrap();
+    }
+
     /// Name and ARN.
     async fn target_groups(&self) -> Vec<(String, String)> {
         let found = aws_sdk_elasticloadbalancingv2::Client::new(&self.sdk).describe_target_groups().send().await.unwrap();

@@ -5,6 +5,7 @@
 mod agent;
 mod architecture;
 mod bench;
+mod boxes;
 mod completions;
 mod config;
 mod conformance;

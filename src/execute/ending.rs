@@ -114,8 +114,11 @@ impl Executor<'_> {
         Some([format!("adstage review delete {name}"), "adstage review list".to_string()])
     }
 
-    /// What to type: these, or what there is for a review box.
+    /// What to type: these, or what there is for an image or a review box.
     fn ways(&self, usual: impl IntoIterator<Item = String>) -> Vec<String> {
+        if matches!(self.plan.kind, OperationKind::Bake | OperationKind::Images) {
+            return vec!["adstage image list".to_string()];
+        }
         self.about_box().map_or_else(|| usual.into_iter().collect(), Vec::from)
     }
 

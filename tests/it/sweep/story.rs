@@ -197,8 +197,10 @@ impl Scene {
             while self.came < NAMES.len() {
                 let went = self.act(self.came, deed).await;
                 deed = deed.after(&went);
+                // Of a bake that took another one's place and failed in turn, something may be left until it is tried again, or the fuse burns.
+                let again = first == Deed::Bake && went.contains("RolledBack");
                 said.push(went);
-                if self.well().await {
+                if !again && self.well().await {
                     break;
                 }
             }
@@ -231,11 +233,12 @@ impl Deed {
     fn after(self, went: &str) -> Self {
         let says = |text: &str| went.contains(text);
         match self {
+            Self::Bake => self,
             _ if says("Unfinished(") => Self::Resume,
             Self::Resume if says("--abort") => Self::Abort,
             Self::Abort if says("adstage resume") => Self::Resume,
             _ if says("adstage rollback") => Self::Rollback,
-            Self::Setup | Self::Bake => self,
+            Self::Setup => self,
             // It is over, and left something that the next one clears.
             _ if says("Deployed") || says("RolledBack") => Self::Deploy,
             // Where nothing served before, there is only the way forward.

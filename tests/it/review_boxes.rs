@@ -141,8 +141,6 @@ async fn ten_boxes_at_once_take_little_longer_than_one() {
     assert_eq!(boxes.iter().filter(whole).count(), 11, "{boxes:#?}");
     let machines: BTreeSet<_> = boxes.iter().filter_map(|found| found.instance.as_ref()).map(|there| &there.id).collect();
     assert_eq!(machines.len(), 11);
-    let throttled = |call: &&adstage::sandbox::LoggedCall| call.refused.as_deref().is_some_and(|code| code.contains("hrottl"));
-    eprintln!("one {one:?}, ten {ten:?}, throttled {}", yard.sandbox.faults().calls().iter().filter(throttled).count());
     for found in &boxes {
         let (status, group) = visit(&yard, &format!("{}.review.example", found.name), "/").await;
         assert_eq!((status, group), (200, format!("shop-review-{}-web", found.name)));

@@ -6,6 +6,8 @@ use std::time::Duration;
 use adstage::model::*;
 use adstage::sandbox::{Inventory, Misfortune, Visit, When};
 
+use crate::practice;
+use crate::workshop::Workshop;
 use crate::yard::{Operator, Went, Yard, review};
 
 /// Set up for review boxes, with an image proved.
@@ -213,4 +215,44 @@ async fn a_full_load_balancer_is_said_before_anything_is_paid_for() {
     let Went::Refused(refusal) = went else { panic!("{went:?}") };
     assert_eq!(refusal.because[0], "the load balancer of review boxes takes 100 rules: 90 are in use, a box needs 18");
     assert_eq!(inventory(&yard).instances.len(), 5);
+}
+
+const REVIEW: &str = r#"
+[review]
+environment = "production"
+domain = "review.localhost"
+security-groups = ["sg-00000000000000009"]
+load-balancer.port = 8081
+"#;
+
+/// Real processes: a branch on a box, looked at, approved, extended, deleted, by what people type.
+#[test]
+fn a_branch_is_shown_to_a_colleague() {
+    let company = Workshop::open(&format!("{}{REVIEW}", practice::config("none")));
+    practice::next(&company, "one");
+    let early = company.sandbox(&["review", "create", "blue"]).ends(6);
+    assert!(early.stderr.contains("adstage --sandbox setup review"), "{}", early.stderr);
+    company.sandbox(&["setup", "production"]).ends(0);
+    company.sandbox(&["setup", "review"]).ends(0);
+    company.sandbox(&["image", "bake", "--from-base"]).ends(0);
+    let wrong = company.sandbox(&["review", "create", "blue", "--ref", "site=no-such-branch"]).ends(6);
+    assert!(wrong.stderr.contains("`no-such-branch` cannot be found"), "{}", wrong.stderr);
+    company.sandbox(&["review", "create", "Blue_1"]).ends(2);
+    company.sandbox(&["review", "create", "blue", "--ttl", "1m"]).ends(2);
+    practice::next(&company, "two");
+    let made = company.sandbox(&["review", "create", "blue", "--ref", "site=main", "--output", "json"]).ends(0).json();
+    assert_eq!((made["box"]["state"].as_str(), made["box"]["asked"]["site"].as_str()), (Some("ready"), Some("main")), "{made}");
+    let listed = company.sandbox(&["review", "list"]).ends(0).stdout;
+    assert!(listed.contains("blue") && listed.contains("1h of m7i.large") && listed.contains("site main "), "{listed}");
+    let shown = company.sandbox(&["review", "show", "blue"]).ends(0).stdout;
+    assert!(shown.contains("health    web healthy"), "{shown}");
+    company.sandbox(&["review", "create", "blue"]).ends(6);
+    company.sandbox(&["review", "approve", "blue"]).ends(0);
+    company.sandbox(&["review", "extend", "blue", "--ttl", "2d"]).ends(0);
+    let shown = company.sandbox(&["review", "show", "blue", "--output", "json"]).ends(0).json();
+    assert!(shown["left_s"].as_u64() > Some(47 * 3_600) && shown["approved"]["who"].is_string(), "{shown}");
+    company.sandbox(&["review", "delete", "blue"]).ends(6);
+    company.sandbox(&["review", "delete", "blue", "--yes"]).ends(0);
+    assert!(company.sandbox(&["review", "list"]).ends(0).stdout.starts_with("There is no review box."));
+    company.sandbox(&["review", "show", "blue"]).ends(6);
 }

@@ -171,9 +171,12 @@ fn keys(top: &[Entry], table: &str) -> Vec<String> {
     found.map(|entry| entries(&entry.node).iter().map(|entry| entry.key.clone()).collect()).unwrap_or_default()
 }
 
-/// `90s`, `15m`, `1h 30m`: a span of time in whole seconds.
+/// `90s`, `15m`, `1h 30m`, `2d`: a span of time in whole seconds.
 pub fn timespan(text: &str) -> Result<Seconds, String> {
-    let span: jiff::SignedDuration = text.parse().map_err(|_| "is not a time; times look like 90s, 15m or 1h30m".to_string())?;
+    let not_one = |_| "is not a time; times look like 90s, 15m, 1h30m or 2d".to_string();
+    let span: jiff::Span = text.parse().map_err(not_one)?;
+    // A day is 24 hours, whatever the clocks of a country do.
+    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(not_one)?;
     match u64::try_from(span.as_secs()) {
         Ok(seconds) if span.subsec_nanos() == 0 => Ok(Seconds(seconds)),
         Ok(_) => Err("must be whole seconds".into()),

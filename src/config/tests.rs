@@ -86,9 +86,10 @@ fn a_wrong_environment_name_is_answered_with_the_nearest() {
 fn spans_of_time() {
     assert_eq!(timespan("5m"), Ok(Seconds(300)));
     assert_eq!(timespan("1h 30m"), Ok(Seconds(5_400)));
+    assert_eq!(timespan("2d 1h"), Ok(Seconds(2 * 86_400 + 3_600)));
     assert_eq!(timespan("1500ms"), Err("must be whole seconds".into()));
     assert_eq!(timespan("-5s"), Err("must not be negative".into()));
-    assert!(timespan("5").is_err() && timespan("soon").is_err());
+    assert!(timespan("5").is_err() && timespan("soon").is_err() && timespan("1mo").is_err());
 }
 
 #[test]

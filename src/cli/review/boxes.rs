@@ -85,9 +85,7 @@ impl<'g> Boxes<'g> {
 
 /// `--ttl`.
 pub fn ttl(text: &str) -> Result<Seconds, String> {
-    // Spans elsewhere are of hours at most; a box may live for days.
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()).and_then(|days| days.checked_mul(86_400));
-    match days.map_or_else(|| config::timespan(text), |seconds| Ok(Seconds(seconds)))? {
+    match config::timespan(text)? {
         span @ Seconds(300..=2_592_000) => Ok(span),
         _ => Err("a box lives from 5m to 30d".into()),
     }

@@ -184,3 +184,25 @@ fn two_environments_never_share_a_load_balancer() {
 fn a_file_for_a_newer_adstage_says_only_that() {
     assert_snapshot!(mistakes("required-version = \">=99\"\nnew-key = true\n"));
 }
+
+#[test]
+fn a_review_box_reaches_nothing_of_other_environments() {
+    let text = EXAMPLE
+        .replace("security-groups = [\"sg-00000000000000009\"]", "security-groups = [\"sg-00000000000000001\"]")
+        .replace("#variables = { GREETING = \"hello from a box\" }", "variables = { KEY = \"ssm:/shop/production/key\" }")
+        .replace("#run = [\"ssh\",", "run = [\"ssh\", \"{user}\",")
+        .replace("#needs = [\"postgres\"]", "needs = [\"postgres\", \"worker\", \"redis\"]")
+        .replace("[services.worker]\nrepository", "[services.worker]\nneeds = [\"web\"]\nrepository");
+    let told = mistakes(&text);
+    for part in [
+        "review boxes and staging have the same security group `sg-00000000000000001`",
+        "`KEY` refers to a secret in [review]",
+        "`run` has an unknown placeholder {user} in [review]",
+        "there is no service and no backing store `redis`",
+        "`web` needs itself in the end",
+    ] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    let text = EXAMPLE.replace("[env.production]", "[env.review]\naccount = \"111122223333\"\n\n[env.production]");
+    assert!(mistakes(&text).contains("an environment cannot be called `review`"));
+}

@@ -1,5 +1,7 @@
 //! `adstage status`: what visitors get, told from the load balancer's weights, and where the records disagree.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -10,8 +12,8 @@ use super::lock::freeze_said;
 use crate::failure::Failure;
 use crate::lock;
 use crate::model::{
-    Drift, Environment, EnvironmentName, Fleet, FreezeRecord, LockRecord, LockState, OperationRecord, ReleaseNumber, RuleKey, Scope,
-    ServiceName, Serving, Verdict, World, drift, serving,
+    Drift, Environment, EnvironmentName, Fleet, FreezeRecord, LockRecord, LockState, OperationRecord, ReleaseNumber, RepositoryName,
+    RuleKey, Scope, ServiceName, Serving, Verdict, World, drift, serving,
 };
 use crate::observe::{self, Wants};
 use crate::report::{Table, ago, bold, dim};
@@ -64,6 +66,10 @@ struct Status {
     /// The release that serves; the one with the largest share while there are several.
     live: Option<ReleaseNumber>,
     serving: Serving,
+    /// Name of the image the live release runs, and the commits on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
+    commits: BTreeMap<RepositoryName, String>,
     /// Releases that run without visitors, newest first.
     warm: Vec<ReleaseNumber>,
     services: Vec<ServiceStatus>,
@@ -118,10 +124,13 @@ impl Status {
         warm.sort();
         warm.dedup();
         warm.reverse();
+        let runs = live.and_then(|live| world.records.release(live)).map(|record| &record.release);
         let mut status = Self {
             environment: environment.name.clone(),
             address: world.address.clone(),
             live,
+            image: runs.map(|release| release.image_name.clone()),
+            commits: runs.map(|release| release.commits.clone()).unwrap_or_default(),
             serving,
             warm,
             services,
@@ -166,6 +175,11 @@ impl Status {
         let fleets: Vec<String> = self.services.iter().filter(|fleet| fleet.weight > 0).map(ServiceStatus::to_string).collect();
         if !fleets.is_empty() {
             text += &format!("health      {}\n", fleets.join(" · "));
+        }
+        if let Some(image) = &self.image {
+            let short = |commit: &String| commit.chars().take(7).collect::<String>();
+            let code: Vec<String> = self.commits.iter().map(|(name, commit)| format!("{name} {}", short(commit))).collect();
+            text += &format!("image       {image}: {}\n", code.join(", "));
         }
         if !self.warm.is_empty() {
             let warm: Vec<String> = self.warm.iter().map(ToString::to_string).collect();

@@ -86,18 +86,17 @@ fn asks(authority: &str, host: &str, request: &str, body: &str) -> (u16, String)
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_string())
 }
 
-/// What the README tells to type about boxes, in its order.
-fn readme() -> Vec<&'static str> {
+/// What the README tells to type about boxes, in its order: block by block.
+fn readme(block: usize) -> Vec<&'static str> {
     let (_, rest) = include_str!("../../README.md").split_once("### Review boxes").unwrap();
-    let (_, block) = rest.split_once("```console").unwrap();
-    let (block, _) = block.split_once("```").unwrap();
+    let (block, _) = rest.split("```console").nth(block).unwrap().split_once("```").unwrap();
     block.lines().filter_map(|line| line.strip_prefix("$ adstage ")).map(|line| line.split(" #").next().unwrap_or(line).trim()).collect()
 }
 
 #[test]
 fn boxes_live_side_by_side_as_the_readme_tells_and_end_each_in_its_way() {
     let shop = Shop::open();
-    let mut told = readme().into_iter();
+    let mut told = readme(1).into_iter();
     let mut types_what_is_told = |until: &str| {
         let line = told.by_ref().find(|line| {
             shop.types(&format!("--yes {line}")).ends(0);
@@ -168,4 +167,39 @@ fn one_is_looked_into(shop: &Shop) {
     assert_eq!(seen["commits"]["storefront"], json!(shop.git(&["rev-parse", "blue"])), "{seen}");
     let logs = shop.types("review logs blue courier").ends(0).stdout;
     assert!(logs.contains("parcel 1 delivered by"), "{logs}");
+}
+
+/// A box that was found good becomes the image; that image, and no other, is what staging and then production get.
+#[test]
+fn the_box_that_was_approved_is_what_goes_to_production() {
+    let shop = Shop::open();
+    for line in ["setup staging --yes", "setup production --confirm production", "setup review --yes", "image bake --from-base"] {
+        shop.types(line).ends(0);
+    }
+    shop.types("review create blue --ref storefront=blue").ends(0);
+    let early = shop.types("image bake --from blue --yes").ends(6);
+    assert!(early.stderr.contains("adstage --sandbox review approve blue"), "{}", early.stderr);
+    shop.types("review approve blue").ends(0);
+    let [bake, to_staging, to_production, list] = readme(2)[..] else { panic!("the README tells another story") };
+    let baked = shop.types(&format!("{bake} --yes --output json")).ends(0).json();
+    let (image, blue) = (baked["image"]["name"].as_str().unwrap().to_string(), shop.git(&["rev-parse", "blue"]));
+    assert_eq!(baked["image"]["commits"]["storefront"], json!(blue), "{baked}");
+    let again = shop.types("image bake --from blue --yes").ends(0);
+    assert!(again.stdout.contains("Nothing to do"), "{}", again.stdout);
+    let skips = shop.types("deploy production --confirm production").ends(6);
+    assert!(skips.stderr.contains("adstage --sandbox deploy staging"), "{}", skips.stderr);
+    for (environment, deploy) in [("staging", to_staging), ("production", to_production)] {
+        shop.types(&format!("{deploy} --confirm {environment} --yes")).ends(0);
+        let status = shop.types(&format!("status {environment} --output json")).ends(0).stdout;
+        assert!(status.contains(&image) && status.contains(&blue), "{status}");
+        let balancers = shop.company.status()["load_balancers"].clone();
+        let door = balancers.as_array().unwrap().iter().find(|one| one["name"].as_str().unwrap().ends_with(environment)).unwrap();
+        let authority = door["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_string();
+        let port = authority.rsplit_once(':').unwrap().1;
+        let (code, page) = asks(&format!("127.0.0.1:{port}"), &authority, "GET /", "");
+        assert_eq!((code, page.as_str()), (200, &*format!("Welcome to the blue shop ({})\n", &blue[..7])), "{environment}");
+    }
+    let listed = shop.types(list).ends(0).stdout;
+    let row = listed.lines().find(|line| line.contains(&image)).unwrap_or_else(|| panic!("{listed}"));
+    assert!(row.contains("box blue") && row.contains("production") && row.contains("staging"), "{row}");
 }

@@ -5,13 +5,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 10] = [
     ("adstage.toml", include_str!("../../../examples/shop/adstage.toml")),
     ("repositories/storefront/page.txt", include_str!("../../../examples/shop/storefront/page.txt")),
     ("repositories/storefront/build.sh", include_str!("../../../examples/shop/storefront/build.sh")),
+    ("repositories/storefront/.gitignore", include_str!("../../../examples/shop/storefront/.gitignore")),
     ("repositories/storefront/run.sh", include_str!("../../../examples/shop/storefront/run.sh")),
     ("repositories/backoffice/page.txt", include_str!("../../../examples/shop/backoffice/page.txt")),
     ("repositories/backoffice/build.sh", include_str!("../../../examples/shop/backoffice/build.sh")),
+    ("repositories/backoffice/.gitignore", include_str!("../../../examples/shop/backoffice/.gitignore")),
     ("repositories/backoffice/run.sh", include_str!("../../../examples/shop/backoffice/run.sh")),
     ("repositories/courier/run.sh", include_str!("../../../examples/shop/courier/run.sh")),
 ];

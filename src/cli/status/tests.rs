@@ -63,6 +63,7 @@ fn the_weights_tell_what_is_live_and_the_disagreement_is_said() {
     staging  r41 100 %
     address     http://shop-staging.example.com
     health      web r41 2/2 · worker r42 2/2
+    image       shop-1: storefront 8a41be7
     lock        free
     drift       web: visitors get r41, but the records say r42
     RELEASE  STATE    WHEN    BY   CODE     NOTE
@@ -77,6 +78,10 @@ fn the_weights_tell_what_is_live_and_the_disagreement_is_said() {
       "live": "r41",
       "serving": {
         "r41": 100
+      },
+      "image": "shop-1",
+      "commits": {
+        "storefront": "8a41be7000"
       },
       "warm": [],
       "services": [

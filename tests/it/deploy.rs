@@ -210,14 +210,18 @@ async fn only_one_service_and_back_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bake_that_fails_leaves_nothing() {
+async fn a_bake_that_fails_leaves_its_image_with_the_reason_and_nothing_else() {
     let yard = Yard::ready().await;
     let mut spoilt = yard.environment.clone();
     spoilt.services[2].variables.insert("SANDBOX_SCRIPT".into(), "crash".into());
     let yard = Yard { environment: spoilt, ..yard };
     let ending = yard.operator("ana").await.bake("2").await.ending();
     assert_eq!(ending.outcome, Outcome::RolledBack, "{ending:?}");
-    assert_eq!(yard.operator("ana").await.world().await.images.len(), 1);
+    let images = yard.operator("ana").await.world().await.images;
+    let states: Vec<_> = images.iter().map(|image| image.provenance).collect();
+    assert_eq!(states, [Provenance::Failed, Provenance::Verified], "{images:?}");
+    let inventory = yard.sandbox.inventory(&yard.environment.account, &yard.environment.region);
+    assert!(inventory.instances.is_empty() && inventory.stray_snapshots.is_empty(), "{inventory:?}");
 }
 
 /// A deploy whose process is gone this long after it began: no unwinding, no release of the lock.

@@ -18,6 +18,8 @@ pub struct Surroundings {
     pub progress: Option<String>,
     /// `ADSTAGE_SANDBOX_HOME`, else the sandbox's folder in the user's state folder.
     pub sandbox_home: Option<PathBuf>,
+    /// adstage's folder in the user's state folder.
+    pub state: Option<PathBuf>,
     /// `NO_COLOR` is set and not empty.
     pub no_color: bool,
     /// `TERM` is `dumb`.
@@ -35,7 +37,7 @@ pub struct Surroundings {
 impl Surroundings {
     /// Reads them.
     pub fn read() -> Self {
-        let state = path("XDG_STATE_HOME").or_else(|| Some(path("HOME")?.join(".local/state")));
+        let state = path("XDG_STATE_HOME").or_else(|| Some(path("HOME")?.join(".local/state"))).map(|state| state.join("adstage"));
         let run_url = match (text("GITHUB_SERVER_URL"), text("GITHUB_REPOSITORY"), text("GITHUB_RUN_ID")) {
             (Some(server), Some(repository), Some(run)) => Some(format!("{server}/{repository}/actions/runs/{run}")),
             _ => text("CI_JOB_URL").or_else(|| text("BUILD_URL")),
@@ -46,7 +48,8 @@ impl Surroundings {
             ambient_credentials: text("AWS_ACCESS_KEY_ID").or_else(|| text("AWS_WEB_IDENTITY_TOKEN_FILE")).is_some(),
             output: text("ADSTAGE_OUTPUT"),
             progress: text("ADSTAGE_PROGRESS"),
-            sandbox_home: path("ADSTAGE_SANDBOX_HOME").or_else(|| Some(state?.join("adstage/sandbox"))),
+            sandbox_home: path("ADSTAGE_SANDBOX_HOME").or_else(|| Some(state.as_ref()?.join("sandbox"))),
+            state,
             no_color: text("NO_COLOR").is_some(),
             dumb: text("TERM").is_some_and(|value| value == "dumb"),
             github: text("GITHUB_ACTIONS").is_some_and(|value| value == "true"),

@@ -114,6 +114,7 @@ pub fn main() -> ExitCode {
         }
         Err(error) => Err(Failure::new(End::Unexpected, "no threads to run on").because(error)),
     };
+    review::reminder::remind(&global);
     global.report.close();
     match ended {
         Ok(()) => global.passed_on(),

@@ -61,6 +61,21 @@ pub enum OnUnfinished {
 }
 
 impl<'w> Work<'w> {
+    /// Work on images or review boxes: no visitor notices it, so no freeze concerns it, and whoever comes next takes its place. Nothing is
+    /// asked.
+    pub fn unseen(
+        verb: &'static str,
+        subject: String,
+        command: String,
+        scope: Scope,
+        look: Look,
+        plan: &'w (dyn Fn(&World) -> Result<Plan, Refusal> + Sync),
+        preview: Preview,
+    ) -> Self {
+        let (confirm, freeze, at_work, on_unfinished) = (Confirm::None, Freeze::Passed, AtWork::Waits, OnUnfinished::Supersede);
+        Self { verb, subject, command, scope, look, plan, confirm, default: true, freeze, at_work, on_unfinished, preview }
+    }
+
     fn desk(&'w self, access: &'w Access, global: &'w Global) -> Desk<'w> {
         let Self { verb, subject, command, scope, look, .. } = self;
         Desk { verb, subject, command, scope, serves: matches!(look, Look::Environment { .. }), access, global }

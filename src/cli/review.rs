@@ -6,6 +6,7 @@ mod create;
 mod exec;
 mod list;
 mod logs;
+pub mod reminder;
 mod show;
 mod ssh;
 mod sweep;

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::lock;
 use crate::model::{
     Drift, Environment, EnvironmentName, Fleet, FreezeRecord, LockRecord, LockState, OperationRecord, ReleaseNumber, RepositoryName,
-    RuleKey, Scope, ServiceName, Serving, Verdict, World, drift, serving,
+    RuleKey, Scope, ServiceName, Serving, Verdict, World, drift, serving, short,
 };
 use crate::observe::{self, Wants};
 use crate::report::{Table, ago, bold, dim};
@@ -157,7 +157,7 @@ impl Status {
                 Verdict::Untried => "untried",
                 Verdict::Good => "gone",
             };
-            let code: Vec<String> = record.release.commits.values().map(|commit| commit.chars().take(7).collect()).collect();
+            let code: Vec<String> = record.release.commits.values().map(|commit| short(commit).to_string()).collect();
             let note = match &record.verdict {
                 Verdict::Bad { reason } => reason.clone(),
                 Verdict::Good | Verdict::Untried => String::new(),
@@ -177,7 +177,6 @@ impl Status {
             text += &format!("health      {}\n", fleets.join(" · "));
         }
         if let Some(image) = &self.image {
-            let short = |commit: &String| commit.chars().take(7).collect::<String>();
             let code: Vec<String> = self.commits.iter().map(|(name, commit)| format!("{name} {}", short(commit))).collect();
             text += &format!("image       {image}: {}\n", code.join(", "));
         }

@@ -37,7 +37,7 @@ pub use provision::{Manifest, ProvisionRepository, ProvisionSpec};
 pub use records::{FORMAT, Resource, Scope, sk};
 pub use release::{Release, ServiceSpec, Verdict};
 pub use review::{Approval, Backing, BoxInstance, BoxTargetGroup, Inspection, REVIEW, Review, ReviewBox, box_target_group, commits_hash};
-pub use spelling::{instances, nearest};
+pub use spelling::{instances, nearest, short};
 pub use status::{Direction, StepStatus};
 pub use traffic::{Conditions, Rule, RuleAction, RuleKey, Weights};
 pub use userdata::{AGENT_PORT, Checkout, USER_DATA_LIMIT, UserBox, UserData, UserDataError, UserService};

@@ -1,4 +1,4 @@
-//! Did you mean: the known word nearest to a mistyped one.
+//! Words: the known one nearest to a mistyped one, and how a few things are said everywhere.
 
 /// The word that takes the fewest typing mistakes (a letter wrong, missing, extra, or two swapped) to become `typed`; none if that is
 /// more than a third of its letters, because a far-fetched guess misleads. The beginning of just one word is that word.
@@ -36,6 +36,12 @@ fn mistakes(one: &str, other: &str) -> usize {
 /// `1 instance`, `2 instances`.
 pub fn instances(count: u32) -> String {
     format!("{count} instance{}", if count == 1 { "" } else { "s" })
+}
+
+/// A commit as people say it; anything else (a branch, a tag) as it is.
+pub fn short(commit: &str) -> &str {
+    let whole = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if whole { &commit[..7] } else { commit }
 }
 
 #[cfg(test)]

@@ -71,7 +71,8 @@ fn needed(world: &World, request: &PruneRequest, image: &Image) -> Option<String
 }
 
 /// The plan that copies an image to another Region, or every reason why there must not be one.
-pub fn copy_image(environment: &Environment, image: &Image, region: &str) -> Result<Plan, Refusal> {
+pub fn copy_image(environment: &Environment, images: &[Image], wanted: &Image, region: &str) -> Result<Plan, Refusal> {
+    let image = still(images, wanted).map_err(|gone| gone.refusal(format!("cannot copy {} to {region}", wanted.name)))?;
     let mut reasons = Reasons::default();
     fit(environment, image, &mut reasons);
     if region == environment.region {
@@ -84,7 +85,8 @@ pub fn copy_image(environment: &Environment, image: &Image, region: &str) -> Res
 }
 
 /// The plan that lets another account launch and copy an image, or every reason why there must not be one.
-pub fn share_image(environment: &Environment, image: &Image, account: &str) -> Result<Plan, Refusal> {
+pub fn share_image(environment: &Environment, images: &[Image], wanted: &Image, account: &str) -> Result<Plan, Refusal> {
+    let image = still(images, wanted).map_err(|gone| gone.refusal(format!("cannot share {} with {account}", wanted.name)))?;
     let mut reasons = Reasons::default();
     fit(environment, image, &mut reasons);
     if account == environment.account {
@@ -93,6 +95,13 @@ pub fn share_image(environment: &Environment, image: &Image, account: &str) -> R
     reasons.verdict(format!("cannot share {} with {account}", image.name))?;
     let share = Step::ShareImage { image: image.id.clone(), name: image.name.clone(), account: account.to_string() };
     Ok(plan(unproved(image), vec![Stage { name: StageName::Share, steps: vec![share] }]))
+}
+
+/// The image as it is under the lock: somebody may have removed it since it was named.
+fn still<'i>(images: &'i [Image], wanted: &Image) -> Result<&'i Image, Reasons> {
+    let mut gone = Reasons::default();
+    gone.add(format!("{} was removed meanwhile", wanted.id), "adstage image list");
+    images.iter().find(|image| image.id == wanted.id).ok_or(gone)
 }
 
 fn fit(environment: &Environment, image: &Image, reasons: &mut Reasons) {

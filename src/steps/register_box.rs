@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bake_machine::{Machine, obituary};
 use super::wait::{appears, ended, failed, tolerated};
 use super::{Cx, Done};
-use crate::aws::InstanceState;
+use crate::aws::{InstanceState, gather};
 use crate::health::{Look, Waiting};
 use crate::model::BoxName;
 
@@ -29,10 +29,13 @@ pub(super) async fn run(cx: &Cx, name: &BoxName, target_groups: &[String]) -> Do
         }
     };
     cx.wait(RUNS, look).await.map_err(|stop| ended(stop, || format!("{name} does not run")))?;
-    for arn in &arns {
+    let (doing, instance) = (&format!("register {name}"), &instance);
+    let register = |arn: String| async move {
         // Elastic Load Balancing may learn a moment later than EC2 that it runs.
-        let register = || cx.aws.elbv2.register_target(arn, &instance.id);
-        tolerated(cx, &format!("register {name}"), |error| error.code == "InvalidTarget", register).await?;
+        tolerated(cx, doing, |error| error.code == "InvalidTarget", || cx.aws.elbv2.register_target(&arn, &instance.id)).await
+    };
+    for registered in gather(arns.iter().cloned().map(register)).await {
+        registered?;
     }
     Ok(format!("{name} ({}) is registered in {} target groups", instance.id, arns.len()))
 }

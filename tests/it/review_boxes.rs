@@ -248,11 +248,18 @@ fn a_branch_is_shown_to_a_colleague() {
     assert!(shown.contains("health    web healthy"), "{shown}");
     company.sandbox(&["review", "create", "blue"]).ends(6);
     company.sandbox(&["review", "approve", "blue"]).ends(0);
+    let silent = company.sandbox(&["status", "production"]).ends(0).stderr;
+    assert!(!silent.contains("your review box"), "{silent}");
+    company.sandbox(&["review", "extend", "blue", "--ttl", "30m"]).ends(0);
+    let warned = company.sandbox(&["status", "production"]).ends(0).stderr;
+    assert!(warned.contains("your review box blue ends in 29m") && warned.contains("review extend blue --ttl 8h"), "{warned}");
     company.sandbox(&["review", "extend", "blue", "--ttl", "2d"]).ends(0);
     let shown = company.sandbox(&["review", "show", "blue", "--output", "json"]).ends(0).json();
     assert!(shown["left_s"].as_u64() > Some(47 * 3_600) && shown["approved"]["who"].is_string(), "{shown}");
     company.sandbox(&["review", "delete", "blue"]).ends(6);
-    company.sandbox(&["review", "delete", "blue", "--yes"]).ends(0);
+    company.sandbox(&["review", "extend", "blue", "--ttl", "40m"]).ends(0);
+    let gone = company.sandbox(&["review", "delete", "blue", "--yes"]).ends(0).stderr;
+    assert!(!gone.contains("your review box"), "{gone}");
     assert!(company.sandbox(&["review", "list"]).ends(0).stdout.starts_with("There is no review box."));
     company.sandbox(&["review", "show", "blue"]).ends(6);
 }

@@ -5,10 +5,10 @@ use serde_json::json;
 use super::from_box::{self, How};
 use crate::cli::Global;
 use crate::cli::access::{Access, refused};
-use crate::cli::operate::{AtWork, Done, Freeze, Look, OnUnfinished, Preview, Work, operate};
+use crate::cli::operate::{Done, Look, Preview, Work, operate};
 use crate::cli::refs::{self, Asked};
 use crate::failure::Failure;
-use crate::model::{BoxName, Confirm, Scope, Seconds};
+use crate::model::{BoxName, Scope, Seconds, World};
 use crate::observe;
 use crate::plan::{self, BakeRequest};
 use crate::report::bold;
@@ -66,21 +66,11 @@ async fn from_base(args: Args, global: &Global) -> Result<(), Failure> {
     let mut command = "adstage image bake --from-base".to_string();
     commits.iter().for_each(|(repository, commit)| command += &format!(" --ref {repository}={commit}"));
     let (app, builder) = (&config.app, &config.builder);
-    let work = Work {
-        verb: "bake",
-        subject: name.clone(),
-        command,
-        scope: Scope::bake(&environment.state_table, &config.app, &hash),
-        look: Look::Images,
-        plan: &|world| plan::bake(BakeRequest { app, builder, environment: &environment, commits: &commits, images: &world.images }),
-        // Costs cents and reaches nobody.
-        confirm: Confirm::None,
-        default: true,
-        freeze: Freeze::Passed,
-        at_work: AtWork::Waits,
-        on_unfinished: OnUnfinished::Supersede,
-        preview: args.preview,
-    };
+    let plan =
+        |world: &World| plan::bake(BakeRequest { app, builder, environment: &environment, commits: &commits, images: &world.images });
+    let (subject, scope) = (name.clone(), Scope::bake(&environment.state_table, &config.app, &hash));
+    // Costs cents and reaches nobody.
+    let work = Work::unseen("bake", subject, command, scope, Look::Images, &plan, args.preview);
     let done = operate(&work, &access, global).await?;
     if args.preview.plan {
         return Ok(());

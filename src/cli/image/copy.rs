@@ -1,12 +1,11 @@
 //! `adstage image copy`: an image for another Region.
 
-use super::shelf::{Where, find};
+use super::shelf::Where;
 use crate::cli::Global;
-use crate::cli::access::refused;
-use crate::cli::operate::{AtWork, Freeze, Look, OnUnfinished, Preview, Work, operate};
+use crate::cli::operate::{Look, Preview, Work, operate};
 use crate::failure::Failure;
-use crate::model::{Confirm, Scope};
-use crate::{observe, plan};
+use crate::model::{Scope, World};
+use crate::plan;
 
 /// Copy an image to another Region, under the same name, and wait until it is available there
 ///
@@ -28,25 +27,12 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
-    let access = args.place.connect(global).await?;
+    let (access, image) = args.place.pick(global, &args.image).await?;
     let environment = access.environment.clone();
-    let images = observe::images(&access.aws, &environment).await.map_err(|error| refused(error, &environment))?;
-    let image = find(&images, &args.image, &environment)?;
-    let work = Work {
-        verb: "copy",
-        subject: image.name.clone(),
-        command: format!("adstage image copy {} --to {}{}", image.name, args.to, args.place.typed()),
-        scope: Scope::images(&environment.state_table, &environment.app),
-        look: Look::Images,
-        // As it is under the lock: somebody may have removed it.
-        plan: &|world| plan::copy_image(&environment, world.images.iter().find(|other| other.id == image.id).unwrap_or(image), &args.to),
-        confirm: Confirm::None,
-        default: true,
-        freeze: Freeze::Passed,
-        at_work: AtWork::Waits,
-        on_unfinished: OnUnfinished::Supersede,
-        preview: args.preview,
-    };
+    let plan = |world: &World| plan::copy_image(&environment, &world.images, &image, &args.to);
+    let command = format!("adstage image copy {} --to {}{}", image.name, args.to, args.place.typed());
+    let (subject, scope) = (image.name.clone(), Scope::images(&environment.state_table, &environment.app));
+    let work = Work::unseen("copy", subject, command, scope, Look::Images, &plan, args.preview);
     let done = operate(&work, &access, global).await?;
     if args.preview.plan {
         return Ok(());

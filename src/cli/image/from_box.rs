@@ -7,10 +7,10 @@ use tokio::sync::mpsc::Receiver;
 use super::bake::said;
 use crate::cli::Global;
 use crate::cli::access::{Access, refused};
-use crate::cli::operate::{AtWork, Freeze, Look, OnUnfinished, Preview, Work, operate};
+use crate::cli::operate::{Look, Preview, Work, operate};
 use crate::cli::shell;
 use crate::failure::{End, Failure};
-use crate::model::{BoxName, Confirm, Inspection, Review, ReviewBox, Scope};
+use crate::model::{BoxName, Confirm, Inspection, Review, ReviewBox, Scope, World};
 use crate::observe;
 use crate::plan::{self, BoxBakeRequest};
 use crate::steps::{Errand, Errands, Reply};
@@ -43,24 +43,16 @@ pub(super) async fn run(how: &How<'_>, global: &Global) -> Result<(), Failure> {
     let hash = plan::box_bake_hash(&config.app, &from, &seen);
     let name = plan::image_name(&config.app, &hash);
     seen.commits.iter().for_each(|(repository, commit)| global.report.say(format!("{repository} {commit}")));
+    let plan = |world: &World| {
+        let (clean, unapproved, allow_dirty) = (review.clean.as_deref(), how.unapproved, how.allow_dirty);
+        let (app, builder, environment, of, seen) = (&config.app, &config.builder, &*environment, how.of, &seen);
+        plan::bake_box(world, BoxBakeRequest { app, builder, environment, of, seen, clean, unapproved, allow_dirty })
+    };
+    let (subject, scope) = (name.clone(), Scope::bake(&environment.state_table, &config.app, &hash));
+    // What its backing stores hold is lost to it.
     let work = Work {
-        verb: "bake",
-        subject: name.clone(),
-        command: typed(how),
-        scope: Scope::bake(&environment.state_table, &config.app, &hash),
-        look: Look::BoxImage(how.of.clone()),
-        plan: &|world| {
-            let (clean, unapproved, allow_dirty) = (review.clean.as_deref(), how.unapproved, how.allow_dirty);
-            let (app, builder, environment, of, seen) = (&config.app, &config.builder, &*environment, how.of, &seen);
-            plan::bake_box(world, BoxBakeRequest { app, builder, environment, of, seen, clean, unapproved, allow_dirty })
-        },
-        // What its backing stores hold is lost to it.
         confirm: Confirm::Yes,
-        default: true,
-        freeze: Freeze::Passed,
-        at_work: AtWork::Waits,
-        on_unfinished: OnUnfinished::Supersede,
-        preview: how.preview,
+        ..Work::unseen("bake", subject, typed(how), scope, Look::BoxImage(how.of.clone()), &plan, how.preview)
     };
     let done = tokio::select! {
         done = operate(&work, &access, global) => done?,

@@ -4,9 +4,9 @@ use jiff::SignedDuration;
 
 use super::shelf::Where;
 use crate::cli::Global;
-use crate::cli::operate::{AtWork, Freeze, Look, OnUnfinished, Preview, Work, operate};
+use crate::cli::operate::{Look, Preview, Work, operate};
 use crate::failure::Failure;
-use crate::model::{Confirm, Scope};
+use crate::model::{Confirm, Scope, World};
 use crate::plan::{self, PruneRequest, Step};
 
 /// Remove images nobody needs, and their snapshots
@@ -33,20 +33,11 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     let environment = access.environment.clone();
     let day_ago = (global.clock.wall() - SignedDuration::from_hours(24)).to_string();
     let request = PruneRequest { keep: args.keep, day_ago };
-    let work = Work {
-        verb: "prune",
-        subject: format!("the images of {}", environment.app),
-        command: format!("adstage image prune --keep {}{}", args.keep, args.place.typed()),
-        scope: Scope::images(&environment.state_table, &environment.app),
-        look: Look::Shelf,
-        plan: &|world| Ok(plan::prune(world, &request)),
-        confirm: Confirm::Yes,
-        default: false,
-        freeze: Freeze::Passed,
-        at_work: AtWork::Waits,
-        on_unfinished: OnUnfinished::Supersede,
-        preview: args.preview,
-    };
+    let plan = |world: &World| Ok(plan::prune(world, &request));
+    let command = format!("adstage image prune --keep {}{}", args.keep, args.place.typed());
+    let (subject, scope) = (format!("the images of {}", environment.app), Scope::images(&environment.state_table, &environment.app));
+    let work =
+        Work { confirm: Confirm::Yes, default: false, ..Work::unseen("prune", subject, command, scope, Look::Shelf, &plan, args.preview) };
     let done = operate(&work, &access, global).await?;
     if args.preview.plan {
         return Ok(());

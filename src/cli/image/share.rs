@@ -1,12 +1,11 @@
 //! `adstage image share`: an image for another account.
 
-use super::shelf::{Where, find};
+use super::shelf::Where;
 use crate::cli::Global;
-use crate::cli::access::refused;
-use crate::cli::operate::{AtWork, Freeze, Look, OnUnfinished, Preview, Work, operate};
+use crate::cli::operate::{Look, Preview, Work, operate};
 use crate::failure::Failure;
-use crate::model::{Confirm, Scope};
-use crate::{observe, plan};
+use crate::model::{Confirm, Scope, World};
+use crate::plan;
 
 /// Let another account launch an image, and copy it
 ///
@@ -26,25 +25,12 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
-    let access = args.place.connect(global).await?;
+    let (access, image) = args.place.pick(global, &args.image).await?;
     let environment = access.environment.clone();
-    let images = observe::images(&access.aws, &environment).await.map_err(|error| refused(error, &environment))?;
-    let image = find(&images, &args.image, &environment)?;
-    let work = Work {
-        verb: "share",
-        subject: image.name.clone(),
-        command: format!("adstage image share {} --with {}{}", image.name, args.with, args.place.typed()),
-        scope: Scope::images(&environment.state_table, &environment.app),
-        look: Look::Images,
-        // As it is under the lock: somebody may have removed it.
-        plan: &|world| plan::share_image(&environment, world.images.iter().find(|other| other.id == image.id).unwrap_or(image), &args.with),
-        confirm: Confirm::Yes,
-        default: true,
-        freeze: Freeze::Passed,
-        at_work: AtWork::Waits,
-        on_unfinished: OnUnfinished::Supersede,
-        preview: args.preview,
-    };
+    let plan = |world: &World| plan::share_image(&environment, &world.images, &image, &args.with);
+    let command = format!("adstage image share {} --with {}{}", image.name, args.with, args.place.typed());
+    let (subject, scope) = (image.name.clone(), Scope::images(&environment.state_table, &environment.app));
+    let work = Work { confirm: Confirm::Yes, ..Work::unseen("share", subject, command, scope, Look::Images, &plan, args.preview) };
     let done = operate(&work, &access, global).await?;
     if args.preview.plan {
         return Ok(());

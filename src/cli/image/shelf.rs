@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cli::Global;
 use crate::cli::access::{Access, refused};
 use crate::failure::{End, Failure};
-use crate::model::{Environment, EnvironmentName, Found, Image, ImageState, ImageUse, Provenance};
+use crate::model::{Environment, EnvironmentName, Found, Image, ImageState, ImageUse, Provenance, short};
 use crate::observe;
 
 /// Where to look.
@@ -61,6 +61,14 @@ impl Where {
         global.environment(name.as_str())
     }
 
+    /// Reaches the account and Region, and finds the image with this name, id or beginning of either.
+    pub async fn pick(&self, global: &Global, word: &str) -> Result<(Access, Image), Failure> {
+        let access = self.connect(global).await?;
+        let images = observe::images(&access.aws, &access.environment).await.map_err(|error| refused(error, &access.environment))?;
+        let image = find(&images, word, &access.environment)?.clone();
+        Ok((access, image))
+    }
+
     /// Looks at everything.
     pub async fn look(&self, global: &Global) -> Result<Shelf, Failure> {
         let access = self.connect(global).await?;
@@ -93,7 +101,7 @@ impl Shelf {
 }
 
 /// The image with this name, id or beginning of either.
-pub fn find<'a>(images: &'a [Image], word: &str, environment: &Environment) -> Result<&'a Image, Failure> {
+fn find<'a>(images: &'a [Image], word: &str, environment: &Environment) -> Result<&'a Image, Failure> {
     match Image::named(images, word) {
         Found::One(image) => Ok(image),
         Found::Several(several) => {
@@ -124,9 +132,4 @@ impl Known<'_> {
         let code = self.image.commits.iter().map(|(name, commit)| format!("{name} {}", short(commit)));
         code.collect::<Vec<_>>().join(", ")
     }
-}
-
-/// A commit as people say it.
-pub fn short(commit: &str) -> &str {
-    commit.get(..7).unwrap_or(commit)
 }

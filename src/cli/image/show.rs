@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::json;
 
-use super::shelf::{Known, Shelf, Where, short};
+use super::shelf::{Known, Shelf, Where};
 use crate::cli::Global;
 use crate::cli::access::refused;
 use crate::failure::Failure;
 use crate::journal;
-use crate::model::{Confirm, Environment, EnvironmentName, Image, ReleaseRecord, RepositoryName, Scope};
+use crate::model::{Confirm, Environment, EnvironmentName, Image, ReleaseRecord, RepositoryName, Scope, short};
 use crate::report::{ago, bold};
 
 /// Show one image in full: where it comes from, who baked it, where it serves, how its code differs from what is live

@@ -1,12 +1,12 @@
 //! What every command works with that makes or changes review boxes.
 
-use super::no_box;
+use super::{no_box, reminder};
 use crate::cli::Global;
 use crate::cli::access::{Access, refused};
-use crate::cli::operate::{AtWork, Freeze, Look, OnUnfinished, Preview, Work};
+use crate::cli::operate::{Look, Preview, Work};
 use crate::config;
 use crate::failure::Failure;
-use crate::model::{BoxName, Confirm, Review, ReviewBox, Scope, Seconds, World};
+use crate::model::{BoxName, Review, ReviewBox, Scope, Seconds, World};
 use crate::observe;
 use crate::plan::{Plan, Refusal};
 
@@ -27,7 +27,9 @@ impl<'g> Boxes<'g> {
     /// Every box there is.
     pub async fn all(&self) -> Result<Vec<ReviewBox>, Failure> {
         let found = observe::boxes(&self.access.aws, &self.access.environment).await;
-        found.map_err(|error| refused(error, &self.access.environment))
+        let found = found.map_err(|error| refused(error, &self.access.environment))?;
+        reminder::note(self.global, &self.access.environment.app, &self.who(), &found);
+        Ok(found)
     }
 
     /// One box, whose instance is there.
@@ -54,20 +56,7 @@ impl<'g> Boxes<'g> {
         plan: &'w (dyn Fn(&World) -> Result<Plan, Refusal> + Sync),
         preview: Preview,
     ) -> Work<'w> {
-        Work {
-            verb,
-            subject: format!("review box {name}"),
-            command,
-            scope: self.scope(name),
-            look: Look::Box(name.clone()),
-            plan,
-            confirm: Confirm::None,
-            default: true,
-            freeze: Freeze::Passed,
-            at_work: AtWork::Waits,
-            on_unfinished: OnUnfinished::Supersede,
-            preview,
-        }
+        Work::unseen(verb, format!("review box {name}"), command, self.scope(name), Look::Box(name.clone()), plan, preview)
     }
 
     /// Who acts.

@@ -1,7 +1,7 @@
 //! `adstage review approve`, `extend` and `delete`.
 
 use super::boxes::{Boxes, ttl};
-use super::sweep;
+use super::{reminder, sweep};
 use crate::cli::operate::{Preview, Work, operate};
 use crate::failure::{End, Failure};
 use crate::model::{Approval, BoxName, Confirm, Seconds, World, commits_hash};
@@ -70,6 +70,7 @@ pub async fn extend(args: &Extend, boxes: &Boxes<'_>) -> Result<(), Failure> {
     let command = format!("adstage review extend {name} --ttl {}s", args.ttl.0);
     let work = Work { confirm: asked(&owner, boxes), ..boxes.work("extend", name, command, &plan, RUN) };
     let done = operate(&work, &boxes.access, global).await?;
+    reminder::correct(global, &boxes.access.environment.app, name, until.parse().ok());
     done.say(global, format!("{name} lives until {until}."))
 }
 
@@ -92,6 +93,7 @@ pub async fn delete(args: &Delete, boxes: &Boxes<'_>) -> Result<(), Failure> {
     if args.preview.plan {
         return Ok(());
     }
+    reminder::correct(global, &boxes.access.environment.app, name, None);
     sweep::others(boxes, name).await;
     let text = if done.plan.stages.is_empty() { format!("There is no box {name}. Nothing to do.") } else { format!("{name} is gone.") };
     done.say(global, text)

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::boxes::Boxes;
 use super::sweep;
 use crate::failure::Failure;
-use crate::model::{Approval, BoxInstance, RepositoryName, ReviewBox, Seconds, TargetState};
+use crate::model::{Approval, BoxInstance, RepositoryName, ReviewBox, Seconds, TargetState, short};
 use crate::report::{Table, dim};
 
 /// A box as programs get it.
@@ -108,11 +108,6 @@ impl Entry {
         let asked: Vec<String> = asked.collect();
         if asked.is_empty() { "as on its image".into() } else { asked.join(", ") }
     }
-}
-
-fn short(commit: &str) -> &str {
-    let whole = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if whole { &commit[..7] } else { commit }
 }
 
 /// In one word; `young`: it need not be ready yet.

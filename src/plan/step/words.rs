@@ -51,7 +51,16 @@ impl fmt::Display for Step {
             Self::DeleteImage { image, name } => write!(f, "remove {name} ({image}) and its snapshots"),
             Self::CopyImage { name, region, within, .. } => write!(f, "copy {name} to {region}, within {within}"),
             Self::ShareImage { name, account, .. } => write!(f, "let account {account} launch and copy {name}"),
-            other => of_box(other, f),
+            Self::CreateBoxTargetGroups { .. }
+            | Self::CreateBoxRules { .. }
+            | Self::LaunchBox { .. }
+            | Self::RegisterBox { .. }
+            | Self::AwaitBox { .. }
+            | Self::DeleteBoxRules { .. }
+            | Self::TerminateBox { .. }
+            | Self::DeleteBoxTargetGroups { .. }
+            | Self::ExtendBox { .. }
+            | Self::ApproveBox { .. } => of_box(self, f),
         }
     }
 }

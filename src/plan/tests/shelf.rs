@@ -82,22 +82,29 @@ fn what_may_be_at_work_stays() {
 #[test]
 fn to_another_region_or_account() {
     let here = environment(&["web"]);
-    assert_snapshot!(said(copy_image(&here, &image("ami-1"), "us-east-1")), @"
+    let copy = |image: Image, region| said(copy_image(&here, std::slice::from_ref(&image), &image, region));
+    let share = |image: Image, account| said(share_image(&here, std::slice::from_ref(&image), &image, account));
+    assert_snapshot!(copy(image("ami-1"), "us-east-1"), @"
     an image goes to where else it is needed
       1 share     copy shop-1 to us-east-1, within 1d
     ");
-    assert_snapshot!(said(copy_image(&here, &Image { state: ImageState::Pending, ..image("ami-1") }, "eu-central-1")), @"
+    assert_snapshot!(said(copy_image(&here, &[], &image("ami-1"), "us-east-1")), @"
+    REFUSED cannot copy shop-1 to us-east-1
+      because  ami-1 was removed meanwhile
+      next     adstage image list
+    ");
+    assert_snapshot!(copy(Image { state: ImageState::Pending, ..image("ami-1") }, "eu-central-1"), @"
     REFUSED cannot copy shop-1 to eu-central-1
       because  it is not available
       because  it is in eu-central-1 already
       next     adstage image list
     ");
-    assert_snapshot!(said(share_image(&here, &Image { provenance: Provenance::Failed, ..image("ami-1") }, "111122223333")), @"
+    assert_snapshot!(share(Image { provenance: Provenance::Failed, ..image("ami-1") }, "111122223333"), @"
     an image goes to where else it is needed
       note  shop-1 is not verified: it cannot be deployed there either
       1 share     let account 111122223333 launch and copy shop-1 (no way back)
     ");
-    assert_snapshot!(said(share_image(&here, &Image { app: None, ..image("ami-1") }, "444455556666")), @"
+    assert_snapshot!(share(Image { app: None, ..image("ami-1") }, "444455556666"), @"
     REFUSED cannot share shop-1 with 444455556666
       because  it is no image of shop
       because  account 444455556666 owns it

@@ -13,6 +13,7 @@ use tokio::process::Command;
 use super::environment::Surroundings;
 use super::health::Answering;
 use super::inspect::trees;
+use super::keys;
 use super::layout::Layout;
 use super::memory;
 use crate::clock::Clock;
@@ -133,11 +134,14 @@ impl Sweep<'_> {
         for key in files(&self.layout.of_the_machine("etc/ssh"), |name| name.starts_with("ssh_host_")) {
             self.remove(&key)?;
         }
-        let homes = files(&self.layout.of_the_machine("home"), |_| true);
-        for home in homes.into_iter().chain([self.layout.of_the_machine("root")]) {
+        for home in keys::homes(self.layout) {
             for path in OF_PEOPLE {
                 self.remove(&home.join(path))?;
             }
+        }
+        // Whoever held an agent here let it remember; without that, nobody's key goes onto the image.
+        for path in keys::keep_only(&memory::keys_of_image(self.layout).unwrap_or_default(), self.layout)? {
+            self.note(&path);
         }
         // Emptied, not removed: an empty one means that the next boot makes a new one.
         let machine_id = self.layout.of_the_machine("etc/machine-id");
@@ -164,12 +168,12 @@ impl Sweep<'_> {
 
     /// As the machine calls it.
     fn note(&mut self, path: &Path) {
-        let inside = path.strip_prefix(self.layout.of_the_machine("")).unwrap_or(path);
-        self.removed.push(format!("/{}", inside.display()));
+        self.removed.push(self.layout.on_the_machine(path));
     }
 }
 
-fn files(folder: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+/// What a folder holds, in order.
+pub(super) fn files(folder: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> =
         entries.filter(|entry| entry.file_name().to_str().is_some_and(&wanted)).map(|entry| entry.path()).collect();

@@ -116,7 +116,10 @@ impl Place<'_> {
         let commit = fetched.or_else(|| self.manifest.commits.get(&told.repository).filter(|_| folder.is_dir()));
         let commit = commit.ok_or_else(|| BootError::NoRepository(told.repository.clone(), name.clone()))?;
         let mut variables: BTreeMap<String, OsString> = BTreeMap::from([("PATH".to_string(), self.path.clone())]);
-        variables.extend(told.variables.iter().map(|(name, value)| (name.clone(), value.into())));
+        // Only a box knows that what its services use is at its own address.
+        let host = review.map(|_| self.host.to_string());
+        let filled = |value: &str| host.as_ref().map_or_else(|| value.into(), |host| value.replace(ADDRESS, host).into());
+        variables.extend(told.variables.iter().map(|(name, value)| (name.clone(), filled(value))));
         // What the agent knows better comes last.
         let own = [
             ("HOST", Some(self.host.to_string())),
@@ -139,6 +142,9 @@ impl Place<'_> {
         needs.into_iter().map(|need| ServiceName::new(need.as_str()).map_err(|error| BootError::NotAName(need.clone(), error))).collect()
     }
 }
+
+/// Stands in the variables of a box's services for its own address.
+const ADDRESS: &str = "{address}";
 
 /// The variable that holds the commit of a service's repository.
 pub(super) const COMMIT: &str = "ADSTAGE_COMMIT";

@@ -1,6 +1,6 @@
 //! Where things lie on an image and on an instance.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::model::{BackingName, RepositoryName, ServiceName};
 
@@ -93,6 +93,11 @@ impl Layout {
     /// Any file that is not the agent's own.
     pub fn of_the_machine(&self, path: &str) -> PathBuf {
         self.root.join(path)
+    }
+
+    /// What the machine itself calls a path.
+    pub fn on_the_machine(&self, path: &Path) -> String {
+        format!("/{}", path.strip_prefix(&self.root).unwrap_or(path).display())
     }
 
     /// Units that stay with the disk.

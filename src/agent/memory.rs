@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::keys::{self, Keys};
 use super::layout::Layout;
 use crate::model::{BackingName, RepositoryName};
 
@@ -30,6 +31,9 @@ struct Kept {
     repositories: BTreeMap<RepositoryName, Left>,
     /// Stores that need not be prepared any more.
     prepared: BTreeSet<BackingName>,
+    /// Who could log in when the agent first looked: what the image says, before any person was here.
+    #[serde(default)]
+    keys: Option<Keys>,
 }
 
 /// The memory, and the file it is in. Clones share it.
@@ -47,9 +51,12 @@ impl Memory {
         Self { kept: Arc::new(Mutex::new(kept)), layout: layout.clone() }
     }
 
-    /// Writes it down, so that it is known to be of this instance.
+    /// Writes it down, so that it is known to be of this instance, with who may log in by its image.
     pub fn begin(&self) -> Result<(), String> {
-        self.change(|_| ())
+        let layout = self.layout.clone();
+        self.change(|kept| {
+            kept.keys.get_or_insert_with(|| keys::found(&layout));
+        })
     }
 
     pub fn repository(&self, name: &RepositoryName) -> Option<Left> {
@@ -83,6 +90,11 @@ pub(super) fn forget_stores(layout: &Layout) -> io::Result<()> {
     let Some(mut kept) = read(layout) else { return Ok(()) };
     kept.prepared.clear();
     write(layout, &kept)
+}
+
+/// Who may log in by the image this box came from, if the box remembers.
+pub(super) fn keys_of_image(layout: &Layout) -> Option<Keys> {
+    read(layout)?.keys
 }
 
 fn read(layout: &Layout) -> Option<Kept> {

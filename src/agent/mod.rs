@@ -7,6 +7,7 @@
 //! It talks to nobody but the instance's own metadata service, and says what happened on the console, which everybody who may describe
 //! the instance can read. It does not know whether the instance is one of EC2 or of the sandbox.
 
+mod account;
 mod boot;
 mod checkout;
 mod clean;
@@ -20,6 +21,7 @@ mod http;
 mod identity;
 mod imds;
 mod inspect;
+mod keys;
 mod layout;
 mod memory;
 mod own;

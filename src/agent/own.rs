@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::account::Account;
 use super::crash::Crashes;
 use super::service::Service;
 use super::supervisor::{Shift, told_to_stop};
@@ -101,15 +102,13 @@ fn start(shift: &Shift, service: &Service, log: &Path) -> io::Result<(Child, Pid
         fs::create_dir_all(folder)?;
     }
     let output = OpenOptions::new().append(true).create(true).open(log)?;
-    let child = Command::new("/bin/sh")
-        .args(["-c", &service.run])
-        .current_dir(&service.folder)
-        .envs(&service.variables)
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .process_group(0)
-        .spawn()?;
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &service.run]).current_dir(&service.folder).envs(&service.variables);
+    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+    if let Some(account) = service.store.as_ref().map(Account::of).transpose().map_err(io::Error::other)?.flatten() {
+        account.apply(&mut command);
+    }
+    let child = command.spawn()?;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or(io::ErrorKind::NotFound)?;
     fs::write(pid_file, group.as_raw_pid().to_string())?;
     Ok((child, group))

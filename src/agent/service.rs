@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -35,6 +36,10 @@ pub(super) struct Store {
     pub ready: String,
     /// For `sh -c`, once.
     pub prepare: Option<String>,
+    /// Whom it runs as.
+    pub user: Option<String>,
+    /// How long it may take no requests.
+    pub ready_within: Duration,
 }
 
 /// The names of those that are services, not stores.

@@ -34,6 +34,7 @@ pub(super) fn render(service: &Service) -> String {
         .collect();
     // Both may be starting already; at shutdown it means the reverse.
     let after: String = service.needs.iter().map(|need| format!(" {}", name(need))).collect();
+    let user = service.store.as_ref().and_then(|store| store.user.as_ref()).map(|user| format!("User={user}\n")).unwrap_or_default();
     format!(
         "[Unit]\n\
          Description=adstage service {}\n\
@@ -43,7 +44,7 @@ pub(super) fn render(service: &Service) -> String {
          \n\
          [Service]\n\
          ExecStart=/bin/sh -c {}\n\
-         WorkingDirectory={}\n\
+         {user}WorkingDirectory={}\n\
          {environment}\
          Restart=always\n\
          RestartSec=1\n\
@@ -79,7 +80,11 @@ fn quoted(text: &str, command: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::service::Store;
     use super::*;
+    use crate::model::BackingName;
 
     #[test]
     fn nothing_in_a_command_or_a_variable_means_anything_to_systemd() {
@@ -113,5 +118,9 @@ mod tests {
         StandardOutput=journal
         StandardError=journal
         "#);
+        let (name, user) = (BackingName::new("postgres").unwrap(), Some("postgres".into()));
+        let store = Store { name, ready: "true".into(), prepare: None, user, ready_within: Duration::ZERO };
+        let unit = render(&Service { store: Some(store), ..service });
+        assert!(unit.contains("50%%\"\nUser=postgres\nWorkingDirectory=/opt/"), "{unit}");
     }
 }

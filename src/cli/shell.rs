@@ -163,7 +163,7 @@ impl<'w> Way<'w> {
             Some(_) => format!("{name} cannot be reached: `{program}` ended with {status}"),
             None => format!("the connection to {name} was lost while the command ran: `{program}` ended with {status}"),
         };
-        let failure = Failure::new(End::Unexpected, what);
+        let failure = Failure::new(End::Unexpected, what).next(format!("adstage review show {name}"));
         last_lines(&greeting.unwrap_or_default()).into_iter().fold(failure, Failure::evidence)
     }
 

@@ -32,6 +32,13 @@ pub(super) fn iam_name(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte))
 }
 
+/// A user of a Linux machine (*useradd(8)*).
+pub(super) fn user(text: &str) -> bool {
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    first && text.len() <= 32 && text.bytes().all(allowed)
+}
+
 /// 1 to 32 letters, digits and inner hyphens, not starting with `internal-` (*CreateLoadBalancer*, Name).
 pub(super) fn load_balancer(text: &str) -> bool {
     let allowed = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

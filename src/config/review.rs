@@ -10,7 +10,8 @@ use super::section::{Section, Spot};
 use super::service::{self, Base};
 use super::{entries, forms, kind};
 use crate::model::{
-    AppName, Backing, BackingName, Environment, EnvironmentName, REVIEW, Review, Seconds, Service, ServiceName, short_name,
+    AppName, BACKING_READY_WITHIN, Backing, BackingName, Environment, EnvironmentName, REVIEW, Review, Seconds, Service, ServiceName,
+    short_name,
 };
 
 /// Through the Session Manager, as the caller: nothing on the box listens, and every session is in CloudTrail.
@@ -193,11 +194,15 @@ fn backing(root: &Section<'_>) -> Option<BTreeMap<BackingName, Backing>> {
         let run = section.need("run", "\"postgres -D $DATA\"", kind::filled);
         let ready = section.need("ready", "\"pg_isready\"", kind::filled);
         let prepare = section.want("prepare", kind::filled);
+        let user = section.want("user", kind::like("the name of a user of the machine, postgres", forms::user));
+        let ready_within = section.or("ready-within", "2m", kind::span(5..=3_600));
         let variables = service::variables(&section);
         section.finish();
         let one = (|| {
-            let prepare = prepare.map(|spot| spot.value);
-            Some((name?, Backing { run: run?.value, ready: ready?.value, prepare, variables: variables? }))
+            let (prepare, user) = (prepare.map(|spot| spot.value), user.map(|spot| spot.value));
+            // Older agents know no other patience.
+            let ready_within = Some(ready_within?.value).filter(|within| *within != BACKING_READY_WITHIN);
+            Some((name?, Backing { run: run?.value, ready: ready?.value, prepare, user, ready_within, variables: variables? }))
         })();
         match (one, &mut all) {
             (Some((name, one)), Some(all)) => drop(all.insert(name, one)),

@@ -189,18 +189,23 @@ fn a_file_for_a_newer_adstage_says_only_that() {
 fn a_review_box_reaches_nothing_of_other_environments() {
     let text = EXAMPLE
         .replace("security-groups = [\"sg-00000000000000009\"]", "security-groups = [\"sg-00000000000000001\"]")
-        .replace("#variables = { GREETING = \"hello from a box\" }", "variables = { KEY = \"ssm:/shop/production/key\" }")
+        .replace("variables = { REDIS_URL", "variables = { KEY = \"ssm:/shop/production/key\", REDIS_URL")
         .replace("#run = [\"ssh\",", "run = [\"ssh\", \"{user}\",")
-        .replace("#needs = [\"postgres\"]", "needs = [\"postgres\", \"worker\", \"redis\"]")
+        .replace("#needs = [\"postgres\"]", "needs = [\"postgres\", \"worker\", \"queue\"]")
         .replace("[services.worker]\nrepository", "[services.worker]\nneeds = [\"web\"]\nrepository");
     let told = mistakes(&text);
     for part in [
         "review boxes and staging have the same security group `sg-00000000000000001`",
         "`KEY` refers to a secret in [review]",
         "`run` has an unknown placeholder {user} in [review]",
-        "there is no service and no backing store `redis`",
+        "there is no service and no backing store `queue`",
         "`web` needs itself in the end",
     ] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    let text = EXAMPLE.replace("user = \"postgres\"", "user = \"Post Gres\"").replace("#ready-within = \"2m\"", "ready-within = \"1s\"");
+    let told = mistakes(&text);
+    for part in ["must look like the name of a user of the machine, postgres", "must be from 5s to 1h"] {
         assert!(told.contains(part), "{part} is not in {told}");
     }
     let text = EXAMPLE.replace("[env.production]", "[env.review]\naccount = \"111122223333\"\n\n[env.production]");

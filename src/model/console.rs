@@ -127,7 +127,7 @@ pub enum ConsoleLine {
         /// Which.
         store: BackingName,
     },
-    /// A backing store cannot be prepared. Terminal: nothing is started.
+    /// A backing store cannot be prepared, or takes no requests for too long. Terminal: what needs it is not started.
     BackingFailed {
         /// Which.
         store: BackingName,

@@ -36,7 +36,10 @@ pub use names::{
 pub use provision::{Manifest, ProvisionRepository, ProvisionSpec};
 pub use records::{FORMAT, Resource, Scope, sk};
 pub use release::{Release, ServiceSpec, Verdict};
-pub use review::{Approval, Backing, BoxInstance, BoxTargetGroup, Inspection, REVIEW, Review, ReviewBox, box_target_group, commits_hash};
+pub use review::{
+    Approval, BACKING_READY_WITHIN, Backing, BoxInstance, BoxTargetGroup, Inspection, REVIEW, Review, ReviewBox, box_target_group,
+    commits_hash,
+};
 pub use spelling::{instances, nearest, short};
 pub use status::{Direction, StepStatus};
 pub use traffic::{Conditions, Rule, RuleAction, RuleKey, Weights};

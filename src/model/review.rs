@@ -65,6 +65,9 @@ impl Review {
     }
 }
 
+/// How long a store may take no requests, if nobody says otherwise.
+pub const BACKING_READY_WITHIN: Seconds = Seconds(120);
+
 /// A store every box has for itself: a database, a queue. Its data is on the box and goes with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +79,12 @@ pub struct Backing {
     /// Run once before its first start, to fill the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare: Option<String>,
+    /// The user of the machine all three run as; none: the agent's own. Databases refuse to be root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// How long it may take no requests before that counts as a failure; none: [`BACKING_READY_WITHIN`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_within: Option<Seconds>,
     /// Variables of its process.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,

@@ -383,7 +383,8 @@ async fn a_store_that_does_not_come_up_says_why() {
     let main = site.commit("main");
     machine.provision(&json!({ "site": { "source": { "path": site.0 }, "commit": main } }));
     let mut never = store();
-    never["run"] = json!("exec sleep 1000");
+    never["run"] = json!("echo cannot read the index; exec sleep 1000");
+    never["ready_within"] = json!(5);
     let needs = json!({ "web": ["cache"] });
     machine.start(&json!({ "web": web() }), &json!({ "name": "blue", "backing": { "cache": never }, "needs": needs }));
     let console = machine.says(r#""event":"unwell""#, 1).await;
@@ -392,13 +393,22 @@ async fn a_store_that_does_not_come_up_says_why() {
     assert!(answer.ends_with("-> exited 7 still warming up"), "{answer}");
     let (code, health) = machine.health().await;
     assert_eq!((code, &health["services"]["web"]["trouble"]), (503, &json!("waits for cache")), "{health}");
+
+    // It is not waited for without end; but whoever mends it need not start anything again.
+    let console = machine.says("backing-failed", 1).await;
+    let Some(ConsoleLine::BackingFailed { what, tail, .. }) = ConsoleLine::last_of(&console) else { panic!("{console}") };
+    assert!(what.starts_with("not ready within 5s: `test -f") && what.ends_with("-> exited 7 still warming up"), "{what}");
+    assert_eq!(tail, ["cannot read the index"]);
+    machine.write("var/lib/adstage/backing/cache/up", "");
+    let console = machine.says(READY, 1).await;
+    assert_eq!((console.matches("backing-failed").count(), console.matches("backing-up").count()), (1, 1), "{console}");
     machine.stop();
 
     // One that cannot be prepared is tried again, on an empty folder, when the agent starts again.
     let mut broken = store();
     broken["prepare"] = json!("test -z \"$(ls -A \"$DATA\")\" || exit 5; touch half; echo no space left; exit 3");
     let review = json!({ "name": "green", "backing": { "store": broken }, "needs": { "web": ["store"] } });
-    for times in [1, 2] {
+    for times in [2, 3] {
         machine.start(&json!({ "web": web() }), &review);
         let console = machine.says("backing-failed", times).await;
         let Some(ConsoleLine::BackingFailed { store, what, tail }) = ConsoleLine::last_of(&console) else { panic!("{console}") };
@@ -448,8 +458,14 @@ async fn a_box_is_inspected_and_cleaned() {
 
     let mut web = web();
     web["run"] = json!(WEB.replace("page.new", "ignored").replace(" built", ""));
+    let keys =
+        [("home/ann", "of the image\nann\n"), ("home/bob", "bob\n")].map(|(home, now)| (format!("{home}/.ssh/authorized_keys"), now));
+    machine.write(&keys[0].0, "of the image\nrevoked\n");
     machine.start(&json!({ "web": web }), &json!({ "name": "blue", "backing": { "cache": store() } }));
     machine.says(READY, 1).await;
+    for (file, now) in &keys {
+        machine.write(file, now);
+    }
     let inspection = machine.inspect();
     assert_eq!(
         serde_json::to_value(&inspection).unwrap(),
@@ -479,6 +495,8 @@ async fn a_box_is_inspected_and_cleaned() {
     for path in removed {
         assert!(!machine.root().join(path).exists(), "{path}");
     }
+    assert_eq!(machine.read(&keys[0].0), "of the image\n", "whoever was let onto the box is not let onto every instance of its image");
+    assert!(!machine.root().join(&keys[1].0).exists());
     assert_eq!(kept.map(|path| machine.read(path)), ["text\n", "text\n"]);
     assert!(machine.root().join("etc/machine-id").exists() && machine.read("etc/machine-id").is_empty());
     let manifest: Value = serde_json::from_str(&machine.read("opt/adstage/manifest.json")).unwrap();

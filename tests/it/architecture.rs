@@ -61,6 +61,7 @@ const DOORS: &[(&str, &str)] = &[
     ("tests/it/typed.rs", "the real binary in an environment made for it"),
     ("tests/it/workshop.rs", "real time: stories run on real processes"),
     ("tests/it/boxes.rs", "real time: stories run on real processes"),
+    ("tests/it/stores.rs", "real time: stories run on real processes; a skipped database says so"),
     ("tests/it/stage.rs", "real time: stories run on real processes"),
     ("tests/it/visitors.rs", "real time: visitors of real processes"),
 ];

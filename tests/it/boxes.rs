@@ -76,7 +76,8 @@ impl Shop {
     }
 }
 
-fn asks(authority: &str, host: &str, request: &str, body: &str) -> (u16, String) {
+/// Code and body of what one request is answered.
+pub fn asks(authority: &str, host: &str, request: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(authority).unwrap();
     let length = body.len();
     write!(stream, "{request} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").unwrap();
@@ -177,6 +178,7 @@ fn the_box_that_was_approved_is_what_goes_to_production() {
         shop.types(line).ends(0);
     }
     shop.types("review create blue --ref storefront=blue").ends(0);
+    assert_eq!(shop.asks("blue", "POST /orders", "tea"), (200, "tea\n".into()));
     let early = shop.types("image bake --from blue --yes").ends(6);
     assert!(early.stderr.contains("adstage --sandbox review approve blue"), "{}", early.stderr);
     shop.types("review approve blue").ends(0);
@@ -198,6 +200,9 @@ fn the_box_that_was_approved_is_what_goes_to_production() {
         let port = authority.rsplit_once(':').unwrap().1;
         let (code, page) = asks(&format!("127.0.0.1:{port}"), &authority, "GET /", "");
         assert_eq!((code, page.as_str()), (200, &*format!("Welcome to the blue shop ({})\n", &blue[..7])), "{environment}");
+        // Neither the box's store nor what was in it came along.
+        let orders = asks(&format!("127.0.0.1:{port}"), &authority, "GET /orders", "");
+        assert_eq!(orders, (404, "no orders are kept here\n".into()), "{environment}");
     }
     let listed = shop.types(list).ends(0).stdout;
     let row = listed.lines().find(|line| line.contains(&image)).unwrap_or_else(|| panic!("{listed}"));

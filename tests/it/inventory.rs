@@ -6,6 +6,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_ec2::error::ProvideErrorMetadata;
 use aws_sdk_ec2::types::{InstanceType, ResourceType, Tag, TagSpecification};
 use aws_sdk_elasticloadbalancingv2::types::{Action, ForwardActionConfig, TargetGroupTuple};
 use base64::Engine;
@@ -69,11 +70,26 @@ impl Account {
     /// Gives the instance of a review box other tags.
     pub async fn tag_by_hand(&self, name: &str, tags: &[(&str, &str)]) {
         let ec2 = aws_sdk_ec2::Client::new(&self.sdk);
-        let of_box = aws_sdk_ec2::types::Filter::builder().name("tag:adstage:box").values(name).build();
-        let found = ec2.describe_instances().filters(of_box).send().await.unwrap();
-        let id = found.reservations()[0].instances()[0].instance_id().unwrap().to_string();
+        let id = instance_of(&ec2, name).await;
         let tag = |(key, value): &(&str, &str)| Tag::builder().key(format!("adstage:{key}")).value(*value).build();
         ec2.create_tags().resources(id).set_tags(Some(tags.iter().map(tag).collect())).send().await.unwrap();
+    }
+
+    /// Switches the instance of a review box off and on again.
+    pub async fn reboot_by_hand(&self, name: &str) {
+        let ec2 = aws_sdk_ec2::Client::new(&self.sdk);
+        let id = instance_of(&ec2, name).await;
+        let clock = adstage::clock::Clock::real();
+        ec2.stop_instances().instance_ids(&id).send().await.unwrap();
+        loop {
+            let started = ec2.start_instances().instance_ids(&id).send().await;
+            match started.map_err(aws_sdk_ec2::Error::from) {
+                Ok(_) => return,
+                // It is still being stopped.
+                Err(error) => assert_eq!(error.code(), Some("IncorrectInstanceState"), "{error}"),
+            }
+            clock.sleep(std::time::Duration::from_millis(200)).await;
+        }
     }
 
     /// Name and ARN.
@@ -159,4 +175,11 @@ fn shown(value: &AttributeValue) -> String {
         AttributeValue::L(list) => format!("{:?}", list.iter().map(shown).collect::<Vec<_>>()),
         other => format!("{other:?}"),
     }
+}
+
+/// The id of a review box's instance.
+async fn instance_of(ec2: &aws_sdk_ec2::Client, name: &str) -> String {
+    let of_box = aws_sdk_ec2::types::Filter::builder().name("tag:adstage:box").values(name).build();
+    let found = ec2.describe_instances().filters(of_box).send().await.unwrap();
+    found.reservations()[0].instances()[0].instance_id().unwrap().to_string()
 }

@@ -51,6 +51,7 @@ mod stage;
 mod state_table;
 mod status;
 mod steps;
+mod stores;
 mod sweep;
 mod typed;
 mod visitors;

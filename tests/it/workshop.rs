@@ -39,12 +39,19 @@ impl Said {
 
 pub struct Workshop {
     folder: tempfile::TempDir,
+    /// Before all others in the PATH.
+    programs: Vec<PathBuf>,
 }
 
 impl Workshop {
     /// A folder with this `adstage.toml`, and a running sandbox.
     pub fn open(config: &str) -> Self {
-        let shop = Self { folder: tempfile::tempdir().unwrap() };
+        Self::with_programs(config, Vec::new())
+    }
+
+    /// The same on a machine that has the programs in these folders too.
+    pub fn with_programs(config: &str, programs: Vec<PathBuf>) -> Self {
+        let shop = Self { folder: tempfile::tempdir().unwrap(), programs };
         shop.write("adstage.toml", config);
         shop.adstage(&["sandbox", "start", "--detach"]).ends(0);
         shop
@@ -81,6 +88,10 @@ impl Workshop {
         // Whatever the machine is logged in to must not leak into a test.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
             command.env_remove(name);
+        }
+        if !self.programs.is_empty() {
+            let usual = std::env::var_os("PATH").unwrap_or_default();
+            command.env("PATH", std::env::join_paths(self.programs.iter().cloned().chain(std::env::split_paths(&usual))).unwrap());
         }
         command.env_remove("CI").env_remove("GITHUB_ACTIONS");
         command

@@ -66,6 +66,7 @@ async fn the_child_knows_region_and_profile_and_the_box() {
     let script = "echo \"told $AWS_REGION $AWS_PROFILE $1 $2\" >&2; exit 9";
     let failed = ran(&["sh", "-c", script, "x", "{instance}", "{box}"], &["true"]).await.unwrap_err();
     assert!(failed.what.starts_with("blue cannot be reached: `sh` ended with"), "{}", failed.what);
+    assert_eq!(failed.next, ["adstage review show blue"]);
     let on = boxed();
     let mut told = Vec::new();
     let way = way(&on, &["sh", "-c", script, "x", "{instance}", "{box}"]);

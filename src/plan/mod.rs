@@ -34,7 +34,7 @@ pub use review::{BoxRequest, Wanted, approve_box, create_box, delete_box, extend
 pub use rollback::{RollbackRequest, rollback};
 pub use select::{Elsewhere, Neighbour};
 pub use setup::setup;
-pub use shelf::{PruneRequest, copy_image, prune, share_image};
+pub use shelf::{PruneRequest, Shared, copy_image, fetch_image, prune, share_image};
 pub use stand::{Stand, stand};
 pub use step::{BoxGroup, BoxLaunch, BoxRule, Step, TargetGroupSpec, TemplateSpec};
 

@@ -81,9 +81,10 @@ fn newest<'a>(environment: &Environment, world: &'a World, request: &DeployReque
     let elsewhere = &request.elsewhere;
     let Some(image) = world.images.iter().find(|image| flaw(environment, image, elsewhere).is_none()) else {
         let other = world.images.iter().find_map(|image| flaw(environment, image, elsewhere));
-        let nothing = || Flaw { what: format!("there is no image of {} yet", environment.app), next: BAKE.into(), forced: false };
-        let Flaw { what, next, .. } = other.unwrap_or_else(nothing);
-        reasons.add(what, next);
+        match other {
+            Some(Flaw { what, next, .. }) => reasons.add(what, next),
+            None => nothing(environment, elsewhere, reasons),
+        }
         return None;
     };
     if environment.confirm == Confirm::Name && !elsewhere.environments.is_empty() && !has_served(world, image, elsewhere) {
@@ -117,6 +118,18 @@ fn unseen(environment: &Environment, image: &Image, elsewhere: &Elsewhere, reaso
     reasons.offer(format!("adstage deploy {} --image {name}", environment.name));
 }
 
+/// There is none here. What serves in another account or Region can be copied.
+fn nothing(environment: &Environment, elsewhere: &Elsewhere, reasons: &mut Reasons) {
+    let Environment { app, account, region, .. } = environment;
+    match elsewhere.uses.iter().find(|used| used.live) {
+        Some(used) => {
+            reasons.add(format!("there is no image of {app} in account {account}, {region} yet"), "");
+            missing(environment, &used.name, elsewhere, reasons);
+        }
+        None => reasons.add(format!("there is no image of {app} yet"), BAKE),
+    }
+}
+
 /// It is not here. It may be somewhere else.
 fn missing(environment: &Environment, word: &str, elsewhere: &Elsewhere, reasons: &mut Reasons) {
     let Environment { account, region, .. } = environment;
@@ -130,7 +143,7 @@ fn missing(environment: &Environment, word: &str, elsewhere: &Elsewhere, reasons
         reasons.add(format!("{name} has it, in account {its}, {there}"), "");
         reasons.offer(match its == account {
             true => format!("adstage image copy {word} --env {name} --to {region}"),
-            false => format!("adstage image share {word} --env {name} --with {account}"),
+            false => format!("adstage image copy {word} --env {name} --to {}", environment.name),
         });
     }
     reasons.offer(LIST.to_string());

@@ -97,6 +97,41 @@ pub fn share_image(environment: &Environment, images: &[Image], wanted: &Image, 
     Ok(plan(unproved(image), vec![Stage { name: StageName::Share, steps: vec![share] }]))
 }
 
+/// An image of the app in another account, which shares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    /// The image over there.
+    pub image: Image,
+    /// The account.
+    pub owner: String,
+    /// The Region.
+    pub region: String,
+    /// What is written on it.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The plan that makes this environment's account have its own copy, or every reason why there must not be one. `images`: those that are
+/// here.
+pub fn fetch_image(environment: &Environment, images: &[Image], shared: &Shared) -> Result<Plan, Refusal> {
+    let (image, account) = (&shared.image, &environment.account);
+    let mut reasons = Reasons::default();
+    fit(environment, image, &mut reasons);
+    let here = images.iter().find(|other| other.name == image.name);
+    if let Some(other) = here.filter(|other| other.app.as_deref() != Some(environment.app.as_str())) {
+        reasons.add(format!("{} is called so in account {account} already, and no image of {}", other.id, environment.app), "");
+    }
+    reasons.verdict(format!("cannot copy {} to account {account}", image.name))?;
+    let mut notes = unproved(image);
+    if here.is_some_and(|here| here.state == ImageState::Available) {
+        notes.push(format!("account {account} has it already"));
+        return Ok(plan(notes, Vec::new()));
+    }
+    notes.push(format!("account {} lets account {account} copy it", shared.owner));
+    let Shared { image, owner, region, tags } = shared.clone();
+    let fetch = Step::FetchImage { image: image.id, owner, region, name: image.name, tags, within: COPIED_WITHIN };
+    Ok(plan(notes, vec![Stage { name: StageName::Share, steps: vec![fetch] }]))
+}
+
 /// The image as it is under the lock: somebody may have removed it since it was named.
 fn still<'i>(images: &'i [Image], wanted: &Image) -> Result<&'i Image, Reasons> {
     let mut gone = Reasons::default();

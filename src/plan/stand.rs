@@ -7,6 +7,36 @@ use crate::model::{FleetKey, Group, ImageState, Provenance, Route, RuleAction, R
 use super::setup::same;
 use super::{Plan, Step};
 
+/// Steps whose doing nothing shows that is looked at: they only look, or they are about things of a command of their own.
+macro_rules! unseen {
+    () => {
+        Step::AwaitHealthy { .. }
+            | Step::CompareCapacity { .. }
+            | Step::WatchFleet { .. }
+            | Step::LaunchBuilder { .. }
+            | Step::AwaitProvision { .. }
+            | Step::StopBuilder { .. }
+            | Step::TerminateBuilder { .. }
+            | Step::LaunchProof { .. }
+            | Step::AwaitProof { .. }
+            | Step::TerminateProof { .. }
+            | Step::CleanBox { .. }
+            | Step::CopyImage { .. }
+            | Step::FetchImage { .. }
+            | Step::ShareImage { .. }
+            | Step::CreateBoxTargetGroups { .. }
+            | Step::CreateBoxRules { .. }
+            | Step::LaunchBox { .. }
+            | Step::RegisterBox { .. }
+            | Step::AwaitBox { .. }
+            | Step::DeleteBoxRules { .. }
+            | Step::TerminateBox { .. }
+            | Step::DeleteBoxTargetGroups { .. }
+            | Step::ExtendBox { .. }
+            | Step::ApproveBox { .. }
+    };
+}
+
 /// What the world shows of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stand {
@@ -51,36 +81,14 @@ fn things(step: &Step) -> Vec<Thing<'_>> {
             vec![Thing::Template(fleet), Thing::TargetGroup(fleet), Thing::TestRule(fleet), Thing::Group(fleet)]
         }
         Step::IdleInRoute { rule, .. } | Step::CutOverTraffic { rule, .. } | Step::LeaveRoute { rule, .. } => vec![Thing::Route(rule)],
-        Step::AwaitHealthy { .. }
-        | Step::CompareCapacity { .. }
-        | Step::WatchFleet { .. }
-        | Step::CreateLoadBalancer
+        Step::CreateLoadBalancer
         | Step::CreateListener
         | Step::CreateRouteRule { .. }
-        | Step::LaunchBuilder { .. }
-        | Step::AwaitProvision { .. }
-        | Step::StopBuilder { .. }
         | Step::CaptureImage { .. }
-        | Step::TerminateBuilder { .. }
-        | Step::LaunchProof { .. }
-        | Step::AwaitProof { .. }
         | Step::MarkVerified { .. }
-        | Step::TerminateProof { .. }
-        | Step::CleanBox { .. }
         | Step::CaptureBox { .. }
         | Step::DeleteImage { .. }
-        | Step::CopyImage { .. }
-        | Step::ShareImage { .. }
-        | Step::CreateBoxTargetGroups { .. }
-        | Step::CreateBoxRules { .. }
-        | Step::LaunchBox { .. }
-        | Step::RegisterBox { .. }
-        | Step::AwaitBox { .. }
-        | Step::DeleteBoxRules { .. }
-        | Step::TerminateBox { .. }
-        | Step::DeleteBoxTargetGroups { .. }
-        | Step::ExtendBox { .. }
-        | Step::ApproveBox { .. } => Vec::new(),
+        | unseen!() => Vec::new(),
     }
 }
 
@@ -120,29 +128,7 @@ pub fn stand(step: &Step, world: &World) -> Stand {
         Step::CaptureImage { name, .. } | Step::CaptureBox { name, .. } => captured(world, name),
         Step::MarkVerified { name } => made(verified(world, name)),
         Step::DeleteImage { image, .. } => made(!world.images.iter().any(|other| other.id == *image)),
-        Step::AwaitHealthy { .. }
-        | Step::CompareCapacity { .. }
-        | Step::WatchFleet { .. }
-        | Step::LaunchBuilder { .. }
-        | Step::AwaitProvision { .. }
-        | Step::StopBuilder { .. }
-        | Step::TerminateBuilder { .. }
-        | Step::LaunchProof { .. }
-        | Step::AwaitProof { .. }
-        | Step::TerminateProof { .. }
-        | Step::CleanBox { .. }
-        | Step::CopyImage { .. }
-        | Step::ShareImage { .. }
-        | Step::CreateBoxTargetGroups { .. }
-        | Step::CreateBoxRules { .. }
-        | Step::LaunchBox { .. }
-        | Step::RegisterBox { .. }
-        | Step::AwaitBox { .. }
-        | Step::DeleteBoxRules { .. }
-        | Step::TerminateBox { .. }
-        | Step::DeleteBoxTargetGroups { .. }
-        | Step::ExtendBox { .. }
-        | Step::ApproveBox { .. } => Stand::Unseen,
+        unseen!() => Stand::Unseen,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The closed list of everything adstage may ever do to an account. `steps/` has one file per variant.
 
+mod nature;
 mod parts;
 mod words;
 
@@ -254,6 +255,21 @@ pub enum Step {
         /// Deadline.
         within: Seconds,
     },
+    /// Copy an image that another account shares, under its name and with its tags, and wait. Undo: remove a copy that is not through.
+    FetchImage {
+        /// AMI id over there.
+        image: ImageId,
+        /// The account that shares it.
+        owner: String,
+        /// Its Region.
+        region: String,
+        /// AMI name, there and here.
+        name: String,
+        /// What is written on it over there: AWS does not copy that.
+        tags: BTreeMap<String, String>,
+        /// Deadline.
+        within: Seconds,
+    },
     /// Let another account launch and copy an image. Undo: none; somebody may use it already.
     ShareImage {
         /// AMI id.
@@ -335,55 +351,4 @@ pub enum Step {
         /// Who, when, what.
         approval: Approval,
     },
-}
-
-impl Step {
-    /// Undoing it brings back what was there before, or it changes nothing at all.
-    pub fn has_way_back(&self) -> bool {
-        !matches!(
-            self,
-            Self::RetireFleet { .. }
-                | Self::CreateLoadBalancer
-                | Self::CreateListener
-                | Self::CreateRouteRule { .. }
-                | Self::CleanBox { .. }
-                | Self::DeleteImage { .. }
-                | Self::ShareImage { .. }
-                | Self::DeleteBoxRules { .. }
-                | Self::TerminateBox { .. }
-                | Self::DeleteBoxTargetGroups { .. }
-                | Self::ApproveBox { .. }
-        )
-    }
-
-    /// Changes nothing, so it may be stopped at any moment and there is nothing to undo.
-    pub fn only_looks(&self) -> bool {
-        matches!(
-            self,
-            Self::AwaitHealthy { .. }
-                | Self::CompareCapacity { .. }
-                | Self::WatchFleet { .. }
-                | Self::AwaitProvision { .. }
-                | Self::AwaitProof { .. }
-                | Self::AwaitBox { .. }
-        )
-    }
-
-    /// The fleet it is about, if it is about one.
-    pub fn fleet(&self) -> Option<&FleetKey> {
-        match self {
-            Self::CreateLaunchTemplate { fleet, .. }
-            | Self::CreateTargetGroup { fleet, .. }
-            | Self::CreateTestRule { fleet }
-            | Self::LaunchFleet { fleet, .. }
-            | Self::AwaitHealthy { fleet, .. }
-            | Self::CompareCapacity { candidate: fleet, .. }
-            | Self::PinSize { fleet, .. }
-            | Self::WatchFleet { fleet, .. }
-            | Self::SettleFleet { fleet, .. }
-            | Self::ResizeFleet { fleet, .. }
-            | Self::RetireFleet { fleet, .. } => Some(fleet),
-            _ => None,
-        }
-    }
 }

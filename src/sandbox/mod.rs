@@ -21,6 +21,7 @@
 //! - Listeners and rules made a moment ago may be missing from describes, but calls that change them find them at once.
 //! - With all weights 0 visitors get 503: AWS does not say what it does.
 //! - A group whose launches fail tries again, later and later; AWS suspends it after a day.
+//! - An image that another account shares can be copied, but it is not listed, and nothing is launched from it (`tests/it/steps/images.rs`).
 //! - Auto Scaling's token bucket has made-up numbers, since AWS publishes none ([`throttle`]).
 
 pub mod connector;

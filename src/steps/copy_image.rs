@@ -5,24 +5,28 @@ use super::error::During;
 use super::tags::token;
 use super::wait::settled;
 use super::{Cx, Done, StepError, Undone};
-use crate::aws::{CopySpec, ErrorKind, Tags};
+use crate::aws::{Aws, CopySpec, ErrorKind, Tags};
 use crate::model::{ImageId, Seconds, tag};
 
 pub(super) async fn run(cx: &Cx, image: &ImageId, name: &str, region: &str, within: Seconds) -> Done {
-    let there = cx.aws.in_region(region);
+    let token = token(&[&image.0, name, region, &cx.operation.0]);
+    let (from, tags) = (cx.environment.region.clone(), marks(cx));
+    let spec = CopySpec { image: image.clone(), region: from, name: name.to_string(), image_tags: None, tags, token };
+    made(cx, &cx.aws.in_region(region), region, spec, within).await
+}
+
+/// A copy in the Region that `there` is connected to.
+pub(super) async fn made(cx: &Cx, there: &Aws, region: &str, spec: CopySpec, within: Seconds) -> Done {
+    let name = &spec.name;
     let what = format!("image {name} in {region}");
     match there.ec2.image_named(name).await.during(&format!("look for {what}"))? {
         Some((_, tags)) if !ours(cx, &tags) => return Err(StepError::foreign(&what)),
         Some(_) => {}
-        None => {
-            let (token, from) = (token(&[&image.0, name, region, &cx.operation.0]), cx.environment.region.clone());
-            let wanted = CopySpec { image: image.clone(), region: from, name: name.to_string(), tags: marks(cx), token };
-            match there.ec2.copy_image(&wanted).await {
-                // Our own call whose reply was lost, or somebody else's image: the next look tells.
-                Err(error) if error.kind == ErrorKind::AlreadyExists => {}
-                made => drop(made.during(&format!("copy image {name} to {region}"))?),
-            }
-        }
+        None => match there.ec2.copy_image(&spec).await {
+            // Our own call whose reply was lost, or somebody else's image: the next look tells.
+            Err(error) if error.kind == ErrorKind::AlreadyExists => {}
+            made => drop(made.during(&format!("copy image {name} to {region}"))?),
+        },
     }
     let pictured = Pictured { ec2: &there.ec2, name, verb: "copied", ours: &|tags| ours(cx, tags) };
     let id = available(cx, &pictured, within).await?;
@@ -41,7 +45,7 @@ pub(super) async fn undo(cx: &Cx, name: &str, region: &str) -> Undone {
 }
 
 /// What belongs to the app is told by one tag.
-fn marks(cx: &Cx) -> Tags {
+pub(super) fn marks(cx: &Cx) -> Tags {
     let mut tags = cx.tags();
     tags.remove(tag::ENV);
     tags

@@ -2,41 +2,42 @@
 
 use std::time::Duration;
 
-use super::wait::{ended, failed};
+use super::error::During;
+use super::wait::settled;
 use super::{Cx, Done, StepError, listener};
-use crate::health::{Look, Waiting};
 use crate::model::{BoxName, Rule, RuleAction};
 
 /// A deleted rule is not seen any more after this long.
 const GONE: Duration = Duration::from_secs(60);
+/// Between two looks.
+const PACE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(cx: &Cx, name: &BoxName, target_groups: &[String]) -> Done {
     delete(cx, name, target_groups).await?;
     Ok(format!("no rule leads to {name}"))
 }
 
-/// Deletes every rule that leads to one of these target groups, until none is seen.
+/// Deletes every rule that leads to one of these target groups, until none is seen: more than once, since one that was made a moment ago
+/// may be missing from the first look.
 pub(super) async fn delete(cx: &Cx, name: &BoxName, target_groups: &[String]) -> Result<(), StepError> {
     let Some(door) = listener::find(cx).await? else { return Ok(()) };
-    let leads_there = |rule: &&Rule| match &rule.action {
+    let leads_there = |rule: &Rule| match &rule.action {
         RuleAction::Forward(groups) => target_groups.iter().any(|group| groups.contains_key(group)),
         _ => false,
     };
-    let look = || async {
-        let rules = match cx.aws.elbv2.rules(&door.listener).await {
-            Ok(rules) => rules,
-            Err(error) => return failed(error, "read the listener's rules"),
-        };
-        let own: Vec<&Rule> = rules.iter().filter(leads_there).collect();
-        for rule in &own {
-            if let Err(error) = cx.aws.elbv2.delete_rule(&rule.arn).await {
-                return failed(error, &format!("delete a rule of {name}"));
-            }
-        }
-        match own.len() {
-            0 => Look::Done(()),
-            count => Look::Waiting(Waiting::new(format!("{count} rules of {name} are being deleted"))),
-        }
+    let own = || async {
+        let rules = cx.aws.elbv2.rules(&door.listener).await?;
+        Ok(Some(rules.into_iter().filter(leads_there).collect::<Vec<_>>()).filter(|own| !own.is_empty()))
     };
-    cx.wait(GONE, look).await.map_err(|stop| ended(stop, || format!("the rules of {name} do not go away")))
+    let started = cx.clock.moment();
+    while let Some(own) = settled(cx, &format!("rules of {name}"), own).await? {
+        if cx.clock.since(started) > GONE {
+            return Err(StepError::new(format!("the rules of {name} do not go away")).because(format!("{} are there still", own.len())));
+        }
+        for rule in &own {
+            cx.aws.elbv2.delete_rule(&rule.arn).await.during(&format!("delete a rule of {name}"))?;
+        }
+        cx.clock.sleep(PACE).await;
+    }
+    Ok(())
 }

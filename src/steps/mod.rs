@@ -40,6 +40,7 @@ mod delete_image;
 mod errands;
 mod error;
 mod extend_box;
+mod fetch_image;
 mod idle_in_route;
 mod launch_box;
 mod launch_builder;
@@ -151,6 +152,7 @@ pub async fn run(step: &Step, cx: &Cx) -> Result<String, StepError> {
         Step::CaptureBox { .. } => capture_box::run(cx, step).await,
         Step::DeleteImage { image, name } => delete_image::run(cx, image, name).await,
         Step::CopyImage { image, name, region, within } => copy_image::run(cx, image, name, region, *within).await,
+        Step::FetchImage { .. } => fetch_image::run(cx, step).await,
         Step::ShareImage { image, name, account } => share_image::run(cx, image, name, account).await,
         Step::CreateBoxTargetGroups { name, groups } => create_box_target_groups::run(cx, name, groups).await,
         Step::CreateBoxRules { name, rules } => create_box_rules::run(cx, name, rules).await,
@@ -185,6 +187,7 @@ pub async fn undo(step: &Step, cx: &Cx) -> Result<(), StepError> {
         Step::MarkVerified { name } => mark_verified::undo(cx, name).await,
         Step::CaptureBox { bake, name, .. } => capture_box::undo(cx, bake, name).await,
         Step::CopyImage { name, region, .. } => copy_image::undo(cx, name, region).await,
+        Step::FetchImage { name, .. } => fetch_image::undo(cx, name).await,
         Step::CreateBoxTargetGroups { name, groups } => create_box_target_groups::undo(cx, name, groups).await,
         Step::CreateBoxRules { name, rules } => create_box_rules::undo(cx, name, rules).await,
         Step::LaunchBox { name, .. } => launch_box::undo(cx, name).await,

@@ -96,7 +96,7 @@ const POLICIES: [Policy; 7] = [
         holds: true,
         files: &[
             "cli/access.rs observe/shelf.rs observe/uses.rs",
-            "steps/capture_image.rs steps/copy_image.rs steps/delete_image.rs steps/share_image.rs",
+            "steps/capture_image.rs steps/copy_image.rs steps/fetch_image.rs steps/delete_image.rs steps/share_image.rs",
         ],
         // It only waits as a capture does.
         never: &["ec2:CreateImage"],

@@ -81,3 +81,34 @@ fn an_image_serves_staging_before_production_takes_it_unnamed_and_says_where_it_
     assert_eq!(company.sandbox(&["image", "bake", "--from", "blue"]).code, 3, "there is no [review]");
     assert!(company.sandbox(&["image", "prune", "--keep", "0", "--plan"]).ends(0).stdout.contains("staging"), "and its proof refers to it");
 }
+
+/// An account for each environment, as companies do: production gets its own copy of what staging has proved.
+#[test]
+fn an_image_reaches_production_in_another_account() {
+    let (head, production) = (two_places(), "444455556666");
+    let head = head.replacen("environment = \"production\"", "environment = \"staging\"", 1);
+    let (head, rest) = head.split_at(head.find("[env.production]").unwrap());
+    let company = Workshop::open(&format!("{head}{}", rest.replacen("123456789012", production, 1)));
+    practice::next(&company, "one");
+    company.sandbox(&["setup", "staging", "--yes"]).ends(0);
+    company.sandbox(&["setup", "production", "--yes"]).ends(0);
+    let baked = company.sandbox(&["image", "bake", "--from-base", "--output", "json"]).ends(0).json();
+    let name = baked["image"]["name"].as_str().unwrap();
+    company.sandbox(&["deploy", "staging"]).ends(0);
+    let refused = company.sandbox(&["deploy", "production"]).ends(6).stderr;
+    assert!(refused.contains("because  staging has it, in account 123456789012, eu-central-1"), "{refused}");
+    let next = format!("image copy {name} --env staging --to production");
+    assert!(refused.contains(&format!("next:  adstage --sandbox {next}")), "{refused}");
+    let typed: Vec<&str> = next.split(' ').collect();
+    let planned = company.sandbox(&[&typed[..], &["--plan"]].concat()).ends(0).stdout;
+    assert!(planned.contains(&format!("copy {name} from account 123456789012")), "{planned}");
+    company.sandbox(&typed).ends(6);
+    company.sandbox(&[&typed[..], &["--yes"]].concat()).ends(0);
+    let again = company.sandbox(&typed).ends(0);
+    assert!(again.stdout.contains("Nothing to do") || again.stdout.contains("is in production too"), "{}", again.stdout);
+    let listed = company.sandbox(&["image", "list", "--env", "production"]).ends(0).stdout;
+    assert!(listed.contains(name) && listed.contains("\tverified\t"), "{listed}");
+    company.sandbox(&["deploy", "production", "--confirm", "production"]).ends(0);
+    let status = company.sandbox(&["status", "production"]).ends(0).stdout;
+    assert!(status.contains(name), "{status}");
+}

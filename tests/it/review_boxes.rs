@@ -182,6 +182,16 @@ async fn what_fails_is_said_and_leaves_nothing() {
     assert!(failure.because.iter().any(|why| why.contains("InsufficientInstanceCapacity")), "{failure:#?}");
     assert_eq!(failure.next, ["adstage review list"]);
 
+    // Somebody else took the last of them since the plan was made.
+    for (action, code) in [("CreateRule", "TooManyRules"), ("CreateTargetGroup", "TooManyTargetGroups")] {
+        let full = async |yard: &Yard| {
+            yard.sandbox.faults().schedule(When::Action(action.into(), 2), Misfortune::Refuse(400, code.to_string()));
+        };
+        let failure = fails(&review(), full).await.failure.expect("a failure");
+        assert_eq!(failure.end.code(), 7);
+        assert!(failure.because.iter().any(|why| why.contains(code)), "{failure:#?}");
+    }
+
     let mut crashes = review();
     let web = crashes.environment.services.iter_mut().find(|service| service.name.as_str() == "web").unwrap();
     web.variables.insert("SANDBOX_SCRIPT".into(), "crash".into());

@@ -22,7 +22,9 @@ pub struct CopySpec {
     pub region: String,
     /// Name of the copy.
     pub name: String,
-    /// Tags of the copy's snapshots; the copy itself gets those of the image.
+    /// Tags of the copy; none: those of the image. AWS copies no tags of another account's image.
+    pub image_tags: Option<Tags>,
+    /// Tags of the copy's snapshots.
     pub tags: Tags,
     /// The client token: the same one again makes no second copy.
     pub token: String,
@@ -32,14 +34,18 @@ pub struct CopySpec {
 const DEPTH: &str = "10000";
 
 impl Ec2 {
-    /// Copies an image from another Region, with its tags. Repeatable with the same token; the name is unique anyway.
+    /// Copies an image from another Region or another account. Repeatable with the same token; the name is unique anyway.
     pub async fn copy_image(&self, wanted: &CopySpec) -> Result<ImageId, Error> {
         const ACTION: &str = "CopyImage";
         let limits = aws_sdk_ec2::config::Builder::new().timeout_config(patient());
         let call = || {
             let request = self.client().copy_image().source_image_id(&wanted.image.0).source_region(&wanted.region).name(&wanted.name);
-            let request = request.copy_image_tags(true).client_token(&wanted.token);
+            let request = request.client_token(&wanted.token);
             let request = request.tag_specifications(specification(ResourceType::Snapshot, &wanted.tags));
+            let request = match &wanted.image_tags {
+                Some(tags) => request.tag_specifications(specification(ResourceType::Image, tags)),
+                None => request.copy_image_tags(true),
+            };
             request.customize().config_override(limits.clone()).send()
         };
         let made = self.link.call(ACTION, Repeat::Safe, call).await?;

@@ -50,6 +50,9 @@ impl fmt::Display for Step {
             Self::CaptureBox { of, name, within, .. } => write!(f, "capture box {of} as {name}, within {within}"),
             Self::DeleteImage { image, name } => write!(f, "remove {name} ({image}) and its snapshots"),
             Self::CopyImage { name, region, within, .. } => write!(f, "copy {name} to {region}, within {within}"),
+            Self::FetchImage { name, owner, region, within, .. } => {
+                write!(f, "copy {name} from account {owner}, {region}, within {within}")
+            }
             Self::ShareImage { name, account, .. } => write!(f, "let account {account} launch and copy {name}"),
             Self::CreateBoxTargetGroups { .. }
             | Self::CreateBoxRules { .. }

@@ -121,7 +121,7 @@ fn an_image_that_is_somewhere_else_says_how_it_comes_here() {
     REFUSED cannot deploy to production
       because  there is no image `ami-77` in account 444455556666, eu-central-1
       because  staging has it, in account 111122223333, eu-central-1
-      next     adstage image share ami-77 --env staging --with 444455556666
+      next     adstage image copy ami-77 --env staging --to production
     ");
     assert_snapshot!(taken(Elsewhere::default(), Some("ami-77"), false), @"
     REFUSED cannot deploy to production

@@ -31,8 +31,10 @@ pub(in crate::sandbox) fn abroad(places: &BTreeMap<Place, State>, request: &Requ
     let account = &request.place.account;
     let there = places.iter().filter(|(place, _)| place.region == region);
     let mut found = there.filter_map(|(place, state)| Some((place, state, state.ec2.images.get(id)?)));
-    let (_, state, image) = found.find(|(place, _, image)| place.account == *account || image.users.contains(account))?;
-    Some(Abroad { image: image.clone(), tags: state.ec2.tags_of(id).clone() })
+    let (place, state, image) = found.find(|(place, _, image)| place.account == *account || image.users.contains(account))?;
+    // What another account wrote on its image is its own business (*Copy an Amazon EC2 AMI*).
+    let tags = if place.account == *account { state.ec2.tags_of(id).clone() } else { Tags::default() };
+    Some(Abroad { image: image.clone(), tags })
 }
 
 /// `CopyImage`, in the Region it is copied to.

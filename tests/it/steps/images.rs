@@ -122,6 +122,7 @@ async fn an_account_an_image_is_shared_with_can_copy_it_and_others_cannot() {
         image: image.clone(),
         region: "eu-central-1".into(),
         name: name.clone(),
+        image_tags: None,
         tags: Tags::new(),
         token: "token".into(),
     };

@@ -1,0 +1,55 @@
+//! What kind of deed a step is.
+
+use super::Step;
+use crate::model::FleetKey;
+
+impl Step {
+    /// Undoing it brings back what was there before, or it changes nothing at all.
+    pub fn has_way_back(&self) -> bool {
+        !matches!(
+            self,
+            Self::RetireFleet { .. }
+                | Self::CreateLoadBalancer
+                | Self::CreateListener
+                | Self::CreateRouteRule { .. }
+                | Self::CleanBox { .. }
+                | Self::DeleteImage { .. }
+                | Self::ShareImage { .. }
+                | Self::DeleteBoxRules { .. }
+                | Self::TerminateBox { .. }
+                | Self::DeleteBoxTargetGroups { .. }
+                | Self::ApproveBox { .. }
+        )
+    }
+
+    /// Changes nothing, so it may be stopped at any moment and there is nothing to undo.
+    pub fn only_looks(&self) -> bool {
+        matches!(
+            self,
+            Self::AwaitHealthy { .. }
+                | Self::CompareCapacity { .. }
+                | Self::WatchFleet { .. }
+                | Self::AwaitProvision { .. }
+                | Self::AwaitProof { .. }
+                | Self::AwaitBox { .. }
+        )
+    }
+
+    /// The fleet it is about, if it is about one.
+    pub fn fleet(&self) -> Option<&FleetKey> {
+        match self {
+            Self::CreateLaunchTemplate { fleet, .. }
+            | Self::CreateTargetGroup { fleet, .. }
+            | Self::CreateTestRule { fleet }
+            | Self::LaunchFleet { fleet, .. }
+            | Self::AwaitHealthy { fleet, .. }
+            | Self::CompareCapacity { candidate: fleet, .. }
+            | Self::PinSize { fleet, .. }
+            | Self::WatchFleet { fleet, .. }
+            | Self::SettleFleet { fleet, .. }
+            | Self::ResizeFleet { fleet, .. }
+            | Self::RetireFleet { fleet, .. } => Some(fleet),
+            _ => None,
+        }
+    }
+}

@@ -27,7 +27,8 @@ enum Command {
     Inspect,
     /// On a review box: stop everything and remove what must not be on an image
     ///
-    /// Data of backing stores, logs, shell histories, the machine's keys and id. The commits that are checked out are noted for the image.
+    /// Data of backing stores, logs, shell histories, SSH keys let in here, the machine's keys and id. The commits that are checked out are
+    /// noted for the image.
     Clean,
 }
 

@@ -1,4 +1,5 @@
-//! A bake from a review box: what must not be on an image is removed, the box is captured as it is, and the image is proved as any other.
+//! A bake from a review box: what must not be on an image is removed, the box is captured as it is and awaited until it is up again, and the
+//! image is proved as any other.
 //!
 //! The image's name is a hash of what the box came from, the commits on it and the files that are on none, so a repeated bake finds what
 //! the first one made. Only what somebody approved is baked: exactly those commits.
@@ -9,8 +10,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::model::{
-    AppName, BoxInstance, BoxName, Builder, Environment, Image, ImageId, ImageState, Inspection, OperationKind, Provenance, RepositoryName,
-    World, commits_hash, tag,
+    AppName, BoxInstance, BoxName, Builder, Environment, ImageId, ImageState, Inspection, OperationKind, Provenance, RepositoryName,
+    ReviewBox, Seconds, World, commits_hash, tag,
 };
 
 use super::image::{image_name, one, proof};
@@ -30,6 +31,8 @@ pub struct BoxBakeRequest<'a> {
     pub of: &'a BoxName,
     /// What is on it.
     pub seen: &'a Inspection,
+    /// How long it may take until it is up again.
+    pub ready_within: Seconds,
     /// The company's own command that cleans it.
     pub clean: Option<&'a str>,
     /// Bake it although nobody approved it, because of this.
@@ -57,8 +60,8 @@ pub fn bake_box(world: &World, request: BoxBakeRequest) -> Result<Plan, Refusal>
     let BoxBakeRequest { app, of, seen, .. } = request;
     let mut reasons = Reasons::default();
     let what = format!("cannot bake an image of box {of}");
-    let found = world.boxes.iter().find(|found| found.name == *of).and_then(|found| found.instance.as_ref());
-    let Some(found) = found else {
+    let whole_box = world.boxes.iter().find(|found| found.name == *of);
+    let Some((whole_box, found)) = whole_box.and_then(|found| Some((found, found.instance.as_ref()?))) else {
         reasons.add(format!("there is no box {of} that runs"), format!("adstage review create {of}"));
         return Err(reasons.refusal(what));
     };
@@ -75,7 +78,8 @@ pub fn bake_box(world: &World, request: BoxBakeRequest) -> Result<Plan, Refusal>
         reasons.add(format!("the proof: {error}"), "");
     }
     reasons.verdict(what)?;
-    let proof = proof.unwrap_or_default();
+    let (again, proof) = (up_again(&request, whole_box), proof.unwrap_or_default());
+    let after = again.into_iter().chain(proof);
     let (stages, notes) = match existing {
         Some(image) if image.state == ImageState::Available && image.provenance == Provenance::Verified => {
             let same = format!("{name} ({}) is made from just this and proved, nothing to do", image.id);
@@ -83,10 +87,11 @@ pub fn bake_box(world: &World, request: BoxBakeRequest) -> Result<Plan, Refusal>
             let unsure = || "whether the files that are on no commit were the same then, nobody knows: commit them".to_string();
             (Vec::new(), std::iter::once(same).chain((!seen.dirty.is_empty()).then(unsure)).collect())
         }
-        Some(image) => {
-            (rest(&request, found, &hash, image, proof), vec![format!("{name} ({}) was captured before: it is proved now", image.id)])
-        }
-        None => (whole(&request, found, &hash, &name, proof), told(&request)),
+        Some(image) => (
+            capturing(&request, found, &hash, name.clone(), after),
+            vec![format!("{name} ({}) was captured before: it is proved now", image.id)],
+        ),
+        None => (whole(&request, found, &hash, name, after), told(&request)),
     };
     let none = BTreeMap::new;
     let kind = OperationKind::Bake;
@@ -134,15 +139,22 @@ fn told(request: &BoxBakeRequest) -> Vec<String> {
     notes
 }
 
-fn whole(request: &BoxBakeRequest, found: &BoxInstance, hash: &str, name: &str, proof: Vec<Stage>) -> Vec<Stage> {
+fn whole(request: &BoxBakeRequest, found: &BoxInstance, hash: &str, name: String, after: impl Iterator<Item = Stage>) -> Vec<Stage> {
     let clean = Step::CleanBox { of: request.of.clone(), clean: request.clean.map(str::to_string) };
-    let steps = [one(StageName::Capture, clean), one(StageName::Capture, capture(request, found, hash, name))];
-    steps.into_iter().chain(proof).collect()
+    std::iter::once(one(StageName::Capture, clean)).chain(capturing(request, found, hash, name, after)).collect()
 }
 
 /// A capture that an earlier bake began is waited for.
-fn rest(request: &BoxBakeRequest, found: &BoxInstance, hash: &str, image: &Image, proof: Vec<Stage>) -> Vec<Stage> {
-    [one(StageName::Capture, capture(request, found, hash, &image.name))].into_iter().chain(proof).collect()
+fn capturing(request: &BoxBakeRequest, found: &BoxInstance, hash: &str, name: String, after: impl Iterator<Item = Stage>) -> Vec<Stage> {
+    std::iter::once(one(StageName::Capture, capture(request, found, hash, &name))).chain(after).collect()
+}
+
+/// Whoever looks at the box finds it again as it was before AWS restarted it.
+fn up_again(request: &BoxBakeRequest, found: &ReviewBox) -> Option<Stage> {
+    let (own, agent): (Vec<_>, Vec<_>) = found.target_groups.iter().partition(|group| group.service.is_some());
+    let target_groups = own.into_iter().chain(agent).map(|group| group.name.clone()).collect();
+    let wait = Step::AwaitBox { name: request.of.clone(), target_groups, within: request.ready_within };
+    (!found.rules.is_empty()).then(|| one(StageName::Capture, wait))
 }
 
 fn capture(request: &BoxBakeRequest, found: &BoxInstance, hash: &str, name: &str) -> Step {

@@ -1,12 +1,12 @@
 //! Review boxes. Made: target groups and rules first, since they cost nothing and may be refused, then the one instance, then patience.
-//! Removed: rules, instance, target groups. What an earlier command left of a box is adopted if its instance is there and was meant to be
-//! the same, and removed first if not.
+//! Removed: rules, instance, target groups, the agent's rule first of all. What an earlier command left of a box is adopted if its instance
+//! is there, was meant to be the same and was not being deleted, and removed first if not.
 
 use std::collections::BTreeMap;
 
 use crate::model::{
-    AGENT_PORT, Approval, BoxInstance, BoxName, Checkout, Environment, Image, OperationKind, Repository, RepositoryName, Review, ReviewBox,
-    RuleAction, Seconds, Service, ServiceName, UserBox, UserDataError, World, box_target_group,
+    AGENT_PORT, Approval, BoxInstance, BoxName, Checkout, Environment, Image, OperationKind, OperationRecord, Repository, RepositoryName,
+    Review, ReviewBox, Rule, RuleAction, Seconds, Service, ServiceName, UserBox, UserDataError, World, box_target_group,
 };
 
 use super::candidate::{spec, told};
@@ -53,7 +53,8 @@ pub fn create_box(request: &BoxRequest<'_>, world: &World) -> Result<Plan, Refus
     let environment = &review.environment;
     let mut reasons = Reasons::default();
     let found = world.boxes.iter().find(|found| found.name == *name);
-    let there = found.and_then(|found| found.instance.as_ref());
+    let halved = found.filter(|found| found.instance.is_some() && was_going(found, world));
+    let there = found.and_then(|found| found.instance.as_ref()).filter(|_| halved.is_none());
     // What was begun goes on from the image it was begun with.
     let begun = there.filter(|_| unfinished(world));
     let image = select::for_box(environment, world, begun.map(|begun| begun.image.0.as_str()).or(request.image), &mut reasons);
@@ -88,6 +89,10 @@ pub fn create_box(request: &BoxRequest<'_>, world: &World) -> Result<Plan, Refus
     if let Some(left) = found.filter(|found| found.instance.is_none()) {
         plan.notes.push(format!("something was left of an earlier {name}: it is removed first"));
         plan.stages.extend(removal(left));
+    }
+    if let Some(halved) = halved {
+        plan.notes.push(format!("an earlier {name} was being deleted: that is finished first"));
+        plan.stages.extend(removal(halved));
     }
     if begun.is_some() {
         plan.notes.push(format!("{name} was begun before and not finished: it is finished now"));
@@ -151,6 +156,16 @@ fn quotas(world: &World, found: Option<&ReviewBox>, rules: usize, groups: usize,
 /// An operation on this box stopped before its end.
 fn unfinished(world: &World) -> bool {
     world.records.operations.iter().any(|operation| operation.ended.is_none())
+}
+
+/// Its deletion was begun: the first rule to come, and the first to go, is its agent's; or the records say so.
+fn was_going(found: &ReviewBox, world: &World) -> bool {
+    let agents = |rule: &&Rule| match &rule.action {
+        RuleAction::Forward(groups) => found.target_groups.iter().any(|group| group.service.is_none() && groups.contains_key(&group.name)),
+        _ => false,
+    };
+    let clearing = |operation: &OperationRecord| operation.ended.is_none() && operation.stage == StageName::Clear.to_string();
+    !world.rules.iter().any(|rule| agents(&rule)) || world.records.operations.iter().any(clearing)
 }
 
 fn commits(image: &Image, wanted: &BTreeMap<RepositoryName, Wanted>) -> BTreeMap<RepositoryName, String> {

@@ -64,6 +64,19 @@ async fn a_running_machine_sees_its_tags_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_machine_comes_back_even_if_its_image_is_deregistered_while_it_goes_down() {
+    let bench = Bench::open();
+    let script = "#!/bin/sh\ntrap 'sleep 1; echo clean >\"$ADSTAGE_ROOT/opt/ended\"; exit' TERM\necho up\nwhile true; do sleep 0.2; done\n";
+    let id = bench.run(BASE, script, &[]).await;
+    bench.says(&id, "up", 1).await;
+    bench.until(&id, InstanceStateName::Running).await;
+    let image = bench.ec2().create_image().instance_id(&id).name("never").send().await.unwrap().image_id.unwrap();
+    assert!(eventually(async || bench.ec2().deregister_image().image_id(&image).send().await.is_ok()).await);
+    let inside = async || bench.adstage(&["sandbox", "shell", &id, "--", "cat", "opt/ended"]);
+    assert!(eventually(async || inside().await.status.success()).await, "it came back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_running_machine_is_captured_with_its_processes_stopped_and_comes_back() {
     let bench = Bench::open();
     let script = "#!/bin/sh\ntrap 'echo clean >\"$ADSTAGE_ROOT/opt/ended\"; exit' TERM\necho up\nwhile true; do sleep 0.2; done\n";

@@ -4,6 +4,7 @@
 //!
 //! A plain `cargo test` plays a sample. `ADSTAGE_SWEEP=full` plays the whole grid, `ADSTAGE_SWEEP=500` so many of each kind,
 //! `ADSTAGE_SWEEP_PAIRS=3000` so many pairs, from `ADSTAGE_SWEEP_SEED` on; `--profile sweep` makes them five times as quick.
+//! `ADSTAGE_SWEEP_FAMILY='live deploy'` plays only stories that begin so.
 //! `ADSTAGE_SWEEP_STORY='…'` plays one story again, exactly as a failure printed it.
 
 #![allow(
@@ -95,8 +96,9 @@ fn play(what: &str, stories: &[Story]) {
 
 /// Every strike of these kinds in every family.
 fn struck(faults: &[Fault], sample: usize) -> Vec<Story> {
-    let stories =
-        FAMILIES.iter().flat_map(|family| family.grid()).filter(|story| story.faults.values().any(|fault| faults.contains(fault)));
+    let only = std::env::var("ADSTAGE_SWEEP_FAMILY").unwrap_or_default();
+    let families = FAMILIES.iter().filter(|family| family.name().contains(&only));
+    let stories = families.flat_map(|family| family.grid()).filter(|story| story.faults.values().any(|fault| faults.contains(fault)));
     some(stories.collect(), sample)
 }
 

@@ -13,9 +13,11 @@ use adstage::journal::{self, Entry};
 use adstage::lock::{self, Blocked, Held, Identity, Intent, Watch};
 use adstage::model::*;
 use adstage::observe::{self, Wants};
-use adstage::plan::{self, Ask, BakeRequest, BoxRequest, DeployRequest, Plan, Refusal, RollbackRequest, Wanted};
+use adstage::plan::{
+    self, Ask, BakeRequest, BoxBakeRequest, BoxRequest, DeployRequest, Plan, PruneRequest, Refusal, RollbackRequest, Wanted,
+};
 use adstage::sandbox::{Options, Sandbox, Speed, Visit};
-use adstage::steps::{Cx, KnownDoor};
+use adstage::steps::{Cx, Errands, KnownDoor, Reply};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::watch;
 
@@ -38,7 +40,7 @@ pub struct Operator {
     pub environment: Arc<Environment>,
     pub events: Arc<Mutex<Vec<Event>>>,
     /// Of every lock they ever held.
-    pub guards: Arc<Mutex<Vec<Guard>>>,
+    pub guards: Arc<Mutex<Vec<(String, Guard)>>>,
     pub interrupt: watch::Sender<Option<Interrupt>>,
 }
 
@@ -237,14 +239,16 @@ impl Operator {
     }
 
     async fn look(&self, site: &Site) -> Result<World, Error> {
-        match &site.name {
-            Some(name) => observe::box_world(&self.aws, &site.environment, &site.scope, name).await,
-            None => observe::world(&self.aws, &site.environment, &self.scope(), Wants { images: true }).await,
+        match &site.look {
+            Look::Environment => observe::world(&self.aws, &site.environment, &self.scope(), Wants { images: true }).await,
+            Look::Box(name) => observe::box_world(&self.aws, &review().environment, &site.scope, name).await,
+            Look::Shelf => observe::shelf_world(&self.aws, &site.environment, &site.scope, &[&self.environment]).await,
+            Look::Images => observe::image_world(&self.aws, &site.environment, &site.scope).await,
         }
     }
 
     fn site(&self) -> Site {
-        Site { environment: self.environment.clone(), scope: self.scope(), name: None }
+        Site { environment: self.environment.clone(), scope: self.scope(), look: Look::Environment }
     }
 
     pub async fn setup(&self) -> Went {
@@ -254,13 +258,13 @@ impl Operator {
     /// The load balancer and the listener of review boxes.
     pub async fn setup_review(&self) -> Went {
         let environment = Arc::new(Environment { services: Vec::new(), ..review().environment });
-        let site = Site { scope: Scope::of(&environment), environment: environment.clone(), name: None };
+        let site = Site { scope: Scope::of(&environment), environment: environment.clone(), look: Look::Environment };
         Box::pin(self.carry_out(|world| plan::setup(&environment, world), &site, false)).await
     }
 
     fn site_of(&self, name: &str) -> Site {
         let (name, environment) = (name.parse::<BoxName>().unwrap(), Arc::new(review().environment));
-        Site { scope: Scope::review(&environment.state_table, &environment.app, &name), environment, name: Some(name) }
+        Site { scope: Scope::review(&environment.state_table, &environment.app, &name), environment, look: Look::Box(name) }
     }
 
     /// A review box, with the storefront at this commit if one is given, until the end of the day.
@@ -290,6 +294,92 @@ impl Operator {
     pub async fn extend_box(&self, name: &str, until: &str) -> Went {
         let wanted: BoxName = name.parse().unwrap();
         Box::pin(self.carry_out(|world| plan::extend_box(&wanted, until, world), &self.site_of(name), true)).await
+    }
+
+    /// Somebody finds good what a box was launched with.
+    pub async fn approve_box(&self, name: &str) -> Went {
+        let (wanted, at): (BoxName, _) = (name.parse().unwrap(), self.clock.wall().to_string());
+        let plan = |world: &World| {
+            let commits = world.boxes.iter().filter_map(|found| found.instance.as_ref()).map(|there| commits_hash(&there.commits));
+            let approval = Approval { who: self.who.who.clone(), at: at.clone(), commits: commits.collect() };
+            plan::approve_box(&wanted, &approval, world)
+        };
+        Box::pin(self.carry_out(plan, &self.site_of(name), true)).await
+    }
+
+    /// The lock and the journal of the bake of a box.
+    pub async fn box_bake_scope(&self, name: &str) -> Scope {
+        let (hash, _) = self.inspected(name).await.unwrap().expect("a box");
+        Scope::bake(&self.environment.state_table, &self.environment.app, &hash)
+    }
+
+    /// What is on a box: what it was launched with.
+    async fn inspected(&self, name: &str) -> Result<Option<(String, Inspection)>, Error> {
+        let boxes = observe::boxes(&self.aws, &review().environment).await?;
+        let found = boxes.into_iter().find(|found| found.name.as_str() == name).and_then(|found| found.instance);
+        Ok(found.map(|there| {
+            let seen = Inspection { commits: there.commits, dirty: BTreeMap::new(), services: BTreeMap::new() };
+            (plan::box_bake_hash(&self.environment.app, &there.image, &seen), seen)
+        }))
+    }
+
+    /// An image of an approved box.
+    pub async fn bake_box(&self, name: &str) -> Went {
+        let (hash, seen) = match self.inspected(name).await {
+            Ok(Some(inspected)) => inspected,
+            Ok(None) => return Went::Nothing,
+            Err(error) => return Went::Failed(error),
+        };
+        let ((builder, _), of) = (self.baking("1"), name.parse::<BoxName>().unwrap());
+        let (app, environment, clean) = (&self.environment.app, &*self.environment, Some("bin/clean"));
+        let request = BoxBakeRequest {
+            app,
+            builder: &builder,
+            environment,
+            of: &of,
+            seen: &seen,
+            ready_within: review().ready_within,
+            clean,
+            unapproved: None,
+            allow_dirty: false,
+        };
+        let site = Site { scope: Scope::bake(&environment.state_table, app, &hash), look: Look::Box(of.clone()), ..self.site() };
+        Box::pin(self.carry_out(|world: &World| plan::bake_box(world, request), &site, true)).await
+    }
+
+    /// Removes images nobody needs.
+    pub async fn prune(&self, keep: usize) -> Went {
+        let day_ago = (self.clock.wall() - jiff::SignedDuration::from_hours(24)).to_string();
+        let request = PruneRequest { keep, day_ago };
+        let site = Site { look: Look::Shelf, ..self.site_of_images() };
+        Box::pin(self.carry_out(|world: &World| Ok(plan::prune(world, &request)), &site, true)).await
+    }
+
+    /// Copies the newest image to another Region.
+    pub async fn copy(&self, region: &str) -> Went {
+        let plan = |world: &World| plan::copy_image(&self.environment, &world.images, world.images.first().expect("an image"), region);
+        Box::pin(self.carry_out(plan, &self.site_of_images(), true)).await
+    }
+
+    fn site_of_images(&self) -> Site {
+        Site { scope: Scope::images(&self.environment.state_table, &self.environment.app), look: Look::Images, ..self.site() }
+    }
+
+    /// The app's images in a Region.
+    pub async fn images_in(&self, region: &str) -> Vec<Image> {
+        observe::images(&self.aws.in_region(region), &self.environment).await.unwrap()
+    }
+
+    /// Whoever gets onto machines: all that is asked for is done there.
+    fn errands(&self) -> Errands {
+        let ((errands, mut listening), clock) = (Errands::open(), self.clock.clone());
+        tokio::spawn(async move {
+            while let Some(errand) = listening.recv().await {
+                clock.sleep(Duration::from_secs(2)).await;
+                let _nobody_may_wait_any_more = errand.done.send(Ok(Reply { code: 0, stderr: String::new() }));
+            }
+        });
+        errands
     }
 
     /// Every review box, as `adstage review list` sees them.
@@ -362,7 +452,7 @@ impl Operator {
             Ok(held) => held,
             Err(blocked) => return Went::Blocked(blocked),
         };
-        self.guards.lock().unwrap().push(held.guard());
+        self.guards.lock().unwrap().push((self.scope().pk, held.guard()));
         let (emit, cx) = (self.emit(), self.cx(operation));
         let ending = Box::pin(execute::resume(ask, cx, &held, &emit, self.interrupt.subscribe())).await;
         Went::Ran(Box::new(plan), ending)
@@ -381,7 +471,7 @@ impl Operator {
             operation,
             owner: self.who.who.clone(),
             door: KnownDoor::default(),
-            errands: adstage::steps::Errands::default(),
+            errands: self.errands(),
             progress: Arc::new(|_| ()),
         }
     }
@@ -413,7 +503,7 @@ impl Operator {
             Ok(held) => held,
             Err(blocked) => return Went::Blocked(blocked),
         };
-        self.guards.lock().unwrap().push(held.guard());
+        self.guards.lock().unwrap().push((scope.pk.clone(), held.guard()));
         let again = self.look(site).await.map(|mut world| {
             world.records.operations.retain(|record| record.id != operation);
             plan(&world)
@@ -501,8 +591,15 @@ impl Operator {
 struct Site {
     environment: Arc<Environment>,
     scope: Scope,
-    /// The review box, if it is about one.
-    name: Option<BoxName>,
+    look: Look,
+}
+
+/// What a command has to know.
+enum Look {
+    Environment,
+    Box(BoxName),
+    Shelf,
+    Images,
 }
 
 /// Review boxes like the environment, behind a load balancer of their own.

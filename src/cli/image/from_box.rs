@@ -46,7 +46,8 @@ pub(super) async fn run(how: &How<'_>, global: &Global) -> Result<(), Failure> {
     let plan = |world: &World| {
         let (clean, unapproved, allow_dirty) = (review.clean.as_deref(), how.unapproved, how.allow_dirty);
         let (app, builder, environment, of, seen) = (&config.app, &config.builder, &*environment, how.of, &seen);
-        plan::bake_box(world, BoxBakeRequest { app, builder, environment, of, seen, clean, unapproved, allow_dirty })
+        let ready_within = review.ready_within;
+        plan::bake_box(world, BoxBakeRequest { app, builder, environment, of, seen, ready_within, clean, unapproved, allow_dirty })
     };
     let (subject, scope) = (name.clone(), Scope::bake(&environment.state_table, &config.app, &hash));
     // What its backing stores hold is lost to it.

@@ -28,8 +28,18 @@ fn world(approved: Option<Approval>) -> World {
         asked: BTreeMap::new(),
         approved,
     };
-    let blue = ReviewBox { name: name("blue"), instance: Some(instance), rules: Vec::new(), target_groups: Vec::new() };
+    let blue = ReviewBox {
+        name: name("blue"),
+        instance: Some(instance),
+        rules: vec!["r1".into()],
+        target_groups: [None, Some(name("web"))].map(group).to_vec(),
+    };
     World { boxes: vec![blue], ..World::default() }
+}
+
+fn group(service: Option<ServiceName>) -> BoxTargetGroup {
+    let called = box_target_group(&name("shop"), &name("blue"), service.as_ref());
+    BoxTargetGroup { service, arn: format!("tg/{called}"), name: called, targets: Vec::new() }
 }
 
 fn approval() -> Option<Approval> {
@@ -39,7 +49,9 @@ fn approval() -> Option<Approval> {
 fn baked(world: &World, seen: &Inspection, unapproved: Option<&str>, allow_dirty: bool) -> String {
     let (app, environment, of, builder) = (name("shop"), environment(&["web", "worker"]), name("blue"), builder());
     let clean = Some("bin/clean");
-    let request = BoxBakeRequest { app: &app, builder: &builder, environment: &environment, of: &of, seen, clean, unapproved, allow_dirty };
+    let (builder, ready_within) = (&builder, Seconds(600));
+    let request =
+        BoxBakeRequest { app: &app, builder, environment: &environment, of: &of, seen, ready_within, clean, unapproved, allow_dirty };
     let plan = bake_box(world, request);
     assert_eq!(plan.iter().flat_map(|plan| super::super::lint(plan, None)).collect::<Vec<_>>(), []);
     said(plan)
@@ -52,10 +64,11 @@ fn what_was_approved_is_captured_and_proved() {
       note  AWS restarts box blue while it is captured; what its backing stores hold is removed before
       1 capture   clean box blue of what must not be on an image (no way back)
       2           capture box blue as shop-358da7f81815, within 1h
-      3 prove     boot one instance from shop-358da7f81815, in isolation
-      4           every service up on it, within 10m
-      5           terminate the proof instance
-      6           mark shop-358da7f81815 verified
+      3           everything on blue healthy at the load balancer, within 10m
+      4 prove     boot one instance from shop-358da7f81815, in isolation
+      5           every service up on it, within 10m
+      6           terminate the proof instance
+      7           mark shop-358da7f81815 verified
     ");
 }
 
@@ -102,10 +115,11 @@ fn what_an_earlier_bake_began_is_finished() {
     an image is baked and proved
       note  shop-358da7f81815 (ami-there) was captured before: it is proved now
       1 capture   capture box blue as shop-358da7f81815, within 1h
-      2 prove     boot one instance from shop-358da7f81815, in isolation
-      3           every service up on it, within 10m
-      4           terminate the proof instance
-      5           mark shop-358da7f81815 verified
+      2           everything on blue healthy at the load balancer, within 10m
+      3 prove     boot one instance from shop-358da7f81815, in isolation
+      4           every service up on it, within 10m
+      5           terminate the proof instance
+      6           mark shop-358da7f81815 verified
     ");
     there.images[0].provenance = Provenance::Verified;
     assert_snapshot!(baked(&there, &seen(), None, false), @"

@@ -77,6 +77,12 @@ fn blue(commit: &str) -> ReviewBox {
     ReviewBox { name: name("blue"), instance: Some(instance), rules: vec!["r1".into(), "r2".into(), "r3".into()], target_groups }
 }
 
+/// What leads to its agent, and so says that it is not being deleted.
+fn agents_rule() -> Rule {
+    let action = RuleAction::Forward(BTreeMap::from([(group(None).name, 1)]));
+    Rule { arn: "r1".into(), priority: Some(1), conditions: Conditions::default(), action }
+}
+
 fn left() -> ReviewBox {
     ReviewBox { instance: None, ..blue("abcd") }
 }
@@ -118,7 +124,7 @@ fn everything_that_is_wrong_is_said_at_once() {
 
 #[test]
 fn one_that_is_there() {
-    let there = World { boxes: vec![blue("abcd")], ..ready() };
+    let there = World { boxes: vec![blue("abcd")], rules: vec![agents_rule()], ..ready() };
     assert_snapshot!(create(&there, "abcd"));
     // It was begun, and not finished: at these commits it is finished, at others it is in the way.
     assert_snapshot!(create(&cut_short(there.clone()), "abcd"));
@@ -128,6 +134,17 @@ fn one_that_is_there() {
 #[test]
 fn what_is_left_of_an_earlier_one_is_removed_first() {
     assert_snapshot!(create(&World { boxes: vec![left()], ..ready() }, "abcd"));
+}
+
+#[test]
+fn one_that_was_being_deleted_is_not_revived() {
+    let going = World { boxes: vec![blue("abcd")], ..ready() };
+    let wanted = create(&going, "ef01");
+    assert_snapshot!(wanted);
+    // Its rules are there still, but a deletion has been begun.
+    let mut begun = cut_short(World { rules: vec![agents_rule()], ..going });
+    begun.records.operations[0].stage = "clear".into();
+    assert_eq!(create(&begun, "ef01"), wanted);
 }
 
 #[test]

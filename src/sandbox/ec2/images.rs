@@ -187,12 +187,25 @@ pub(super) fn tick(state: &mut State, context: Context<'_>) {
             snapshot.done = done;
         }
     }
+    restart.extend(forsaken(ec2, context));
     for id in restart {
         let Some(instance) = state.ec2.instances.get_mut(&id).filter(|instance| instance.state == InstanceState::Running) else { continue };
         instance.rebooting = false;
         let again = instance.clone();
         boot(state, &again, false, context);
     }
+}
+
+/// Machines that went down for an image that somebody has deregistered since.
+fn forsaken(ec2: &super::Ec2, context: Context<'_>) -> Vec<String> {
+    let waited_for = |id: &String| {
+        ec2.images.values().any(|image| match &image.progress {
+            Progress::Quiescing(machine) | Progress::Copying(_, Some(machine)) => machine == id,
+            _ => false,
+        })
+    };
+    let down = ec2.instances.values().filter(|instance| instance.rebooting && !context.host.running(&instance.id));
+    down.map(|instance| instance.id.clone()).filter(|id| !waited_for(id)).collect()
 }
 
 /// `DescribeImages`.

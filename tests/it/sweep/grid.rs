@@ -24,9 +24,14 @@ const fn family(start: Start, deed: Deed, nexts: &'static [Deed]) -> Family {
 
 const SERVING: &[Deed] = &[Deed::Rollback, Deed::Deploy, Deed::Resume, Deed::Abort];
 
-pub static FAMILIES: [Family; 12] = [
+pub static FAMILIES: [Family; 17] = [
     family(Start::Bare, Deed::Setup, &[Deed::Setup, Deed::Abort]),
     family(Start::Empty, Deed::Bake, &[Deed::Bake]),
+    family(Start::Boxes, Deed::ReviewCreate, &[Deed::ReviewCreate, Deed::ReviewDelete]),
+    family(Start::BoxReady, Deed::ReviewDelete, &[Deed::ReviewDelete, Deed::ReviewCreate]),
+    family(Start::BoxReady, Deed::BakeBox, &[Deed::BakeBox]),
+    family(Start::Shelf, Deed::Prune, &[Deed::Prune, Deed::Copy]),
+    family(Start::Shelf, Deed::Copy, &[Deed::Copy, Deed::Prune]),
     family(Start::Empty, Deed::Deploy, SERVING),
     family(Start::Live, Deed::Deploy, SERVING),
     family(Start::Live, Deed::Rollback, SERVING),
@@ -43,6 +48,11 @@ pub static FAMILIES: [Family; 12] = [
 impl Family {
     pub fn story(&self, faults: BTreeMap<usize, Fault>, next: Deed) -> Story {
         Story { start: self.start, deed: self.deed, faults, next, seed: 1 }
+    }
+
+    /// `live deploy`, as its stories begin.
+    pub fn name(&self) -> String {
+        format!("{} {}", word(self.start), word(self.deed))
     }
 
     /// The calls of a run that nothing befalls.

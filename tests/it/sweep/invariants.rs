@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use adstage::journal;
-use adstage::model::{Scope, drift};
+use adstage::model::{Image, ImageState, Provenance, Scope, drift};
 use adstage::plan::SPREAD;
-use adstage::sandbox::Inventory;
+use adstage::sandbox::{Inventory, Visit};
 
-use super::story::Scene;
+use super::stage::BOX;
+use super::story::{ELSEWHERE, Scene};
+use crate::yard::review;
 
 /// Everything that is not as it must be.
 pub async fn all(scene: &mut Scene) -> Vec<String> {
@@ -20,6 +22,8 @@ pub async fn all(scene: &mut Scene) -> Vec<String> {
     let inventory = scene.yard.sandbox.inventory(&scene.yard.environment.account, &scene.yard.environment.region);
     found.extend(serving(scene, &inventory));
     found.extend(left_behind(scene, &inventory));
+    found.extend(boxes(scene, &inventory).await);
+    found.extend(images(scene).await);
     found.extend(drifting(scene).await);
     if let Some(visitors) = scene.visitors.take() {
         found.extend(visitors.gone().await.failed.iter().take(5).map(|failed| format!("a visitor failed: {failed}")));
@@ -29,17 +33,17 @@ pub async fn all(scene: &mut Scene) -> Vec<String> {
 
 /// Whoever changes anything holds the lock at that instant, and fences never fall.
 fn holders(scene: &Scene) -> Vec<String> {
-    let (mut found, mut last) = (Vec::new(), 0);
+    let (mut found, mut last) = (Vec::new(), BTreeMap::new());
     for (number, call) in scene.wires.calls().iter().enumerate().filter(|(_, call)| call.acts()) {
         let owner = format!("01{}", call.by.to_uppercase());
-        match &call.holder {
-            Some((holder, fence)) if *holder == owner => {
+        match call.holders.iter().find(|(_, holder, _)| *holder == owner) {
+            Some((scope, _, fence)) => {
+                let last = last.insert(scope, *fence).unwrap_or_default();
                 if *fence < last {
                     found.push(format!("call {number}, {} of {}: fence {fence} after {last}", call.action, call.by));
                 }
-                last = *fence;
             }
-            other => found.push(format!("call {number}, {} of {}: the lock is held by {other:?}", call.action, call.by)),
+            None => found.push(format!("call {number}, {} of {}: the lock is held by {:?}", call.action, call.by, call.holders)),
         }
     }
     found
@@ -116,17 +120,18 @@ fn serving(scene: &Scene, inventory: &Inventory) -> Vec<String> {
 }
 
 /// Nothing is there that no record accounts for: whole fleets of the release that serves and of those to go back to, their rules,
-/// their machines; no builder, no stray snapshot, no suspended process.
+/// their machines; no builder, no suspended process.
 fn left_behind(scene: &Scene, inventory: &Inventory) -> Vec<String> {
     let (meant, mut found) = (meant(scene), Vec::new());
     let mut fleets: BTreeSet<String> = inventory.groups.keys().cloned().collect();
-    fleets.extend(inventory.target_groups.iter().cloned());
+    fleets.extend(inventory.target_groups.iter().filter(|name| !name.starts_with(&of_box(scene))).cloned());
     fleets.extend(inventory.templates.iter().cloned());
     let routes: BTreeSet<_> = scene.yard.environment.services.iter().filter_map(|service| Some(service.route.as_ref()?.priority)).collect();
     let tests: BTreeSet<String> = inventory
         .rules
         .iter()
         .filter(|rule| rule.priority.is_some_and(|priority| !routes.contains(&priority)))
+        .filter(|rule| !rule.weights.keys().any(|name| name.starts_with(&of_box(scene))))
         .flat_map(|rule| rule.weights.keys().cloned().chain(rule.weights.is_empty().then(|| format!("rule {:?}", rule.priority))))
         .collect();
     fleets.extend(tests.iter().cloned());
@@ -152,7 +157,8 @@ fn left_behind(scene: &Scene, inventory: &Inventory) -> Vec<String> {
         }
     }
     let wanted: u32 = inventory.groups.values().map(|group| group.desired).sum();
-    if inventory.instances.len() != wanted as usize {
+    let boxes = usize::from(inventory.target_groups.iter().any(|name| name.starts_with(&of_box(scene))));
+    if inventory.instances.len() != wanted as usize + boxes {
         found.push(format!("{} machines, but groups of {wanted}: {:?}", inventory.instances.len(), inventory.instances));
     }
     found.extend(
@@ -162,7 +168,55 @@ fn left_behind(scene: &Scene, inventory: &Inventory) -> Vec<String> {
             .filter(|(_, group)| !group.suspended.is_empty())
             .map(|(name, group)| format!("{name} suspends {:?}", group.suspended)),
     );
-    found.extend(inventory.stray_snapshots.iter().map(|id| format!("snapshot {id} belongs to no image")));
+    found
+}
+
+/// What begins so is a review box's.
+fn of_box(scene: &Scene) -> String {
+    format!("{}-review-", scene.yard.environment.app)
+}
+
+/// A review box is there as a whole or not at all, as was said last, and it answers.
+async fn boxes(scene: &Scene, inventory: &Inventory) -> Vec<String> {
+    let own = |name: &&String| name.starts_with(&of_box(scene));
+    let groups = inventory.target_groups.iter().filter(own).count();
+    let rules = inventory.rules.iter().filter(|rule| rule.weights.keys().any(|name| own(&name))).count();
+    let wanted: u32 = inventory.groups.values().map(|group| group.desired).sum();
+    let machines = inventory.instances.len() - (wanted as usize).min(inventory.instances.len());
+    match (groups, rules, machines) {
+        (0, 0, 0) if scene.boxed != Some(true) => Vec::new(),
+        (3, 3, 1) if scene.boxed != Some(false) => unanswered(scene).await,
+        parts => vec![format!("a review box is not whole: target groups, rules, machines: {parts:?}, and {:?}", scene.boxed)],
+    }
+}
+
+async fn unanswered(scene: &Scene) -> Vec<String> {
+    let (account, region) = (&scene.yard.environment.account, &scene.yard.environment.region);
+    let host = format!("{BOX}.{}", review().domain);
+    let mut found = Vec::new();
+    for path in ["/", "/admin/x"] {
+        let visit = Visit { account, region, load_balancer: "shop-review", host: &host, path, headers: &[] };
+        let status = scene.yard.sandbox.visit(&visit).await.map(|visited| visited.status);
+        if status != Some(200) {
+            found.push(format!("a review box answers {path} with {status:?}"));
+        }
+    }
+    found
+}
+
+/// Every image, here and where copies go, can be launched, and is proved or says why not; its copies have its name; no snapshot is stray.
+async fn images(scene: &Scene) -> Vec<String> {
+    let (onlooker, mut found) = (scene.yard.operator("onlooker").await, Vec::new());
+    for region in [&scene.yard.environment.region, ELSEWHERE] {
+        let images = onlooker.images_in(region).await;
+        let fit = |image: &&Image| image.state == ImageState::Available && image.provenance != Provenance::Unproved;
+        let unfit = images.iter().filter(|image| !fit(image));
+        found.extend(unfit.map(|image| format!("image {} in {region} is {:?}, {:?}", image.name, image.state, image.provenance)));
+        let all = scene.yard.sandbox.inventory(&scene.yard.environment.account, region);
+        let known = |name: &&String| !images.iter().any(|image| image.name == **name);
+        found.extend(all.images.iter().filter(known).map(|name| format!("image {name} in {region} has lost its tags")));
+        found.extend(all.stray_snapshots.iter().map(|id| format!("snapshot {id} in {region} belongs to no image")));
+    }
     found
 }
 

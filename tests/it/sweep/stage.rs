@@ -4,10 +4,18 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use adstage::clock::Clock;
-use adstage::model::{Environment, Seconds};
+use adstage::model::{Environment, Review, Seconds};
 use adstage::sandbox::{Kept, Misfortune, Options, Sandbox, When};
 
-use crate::yard::{Yard, environment};
+use crate::yard::{Yard, environment, review};
+
+/// The review box of every story about one.
+pub const BOX: &str = "blue";
+
+/// Review boxes that outlive a night or two.
+pub fn long_lived() -> Review {
+    Review { ttl: Seconds(72 * 3_600), ..review() }
+}
 
 /// What there is at the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +24,12 @@ pub enum Start {
     Bare,
     /// Set up; nothing serves.
     Empty,
+    /// The same, and review boxes have their load balancer.
+    Boxes,
+    /// The same, and a review box is ready and approved.
+    BoxReady,
+    /// Set up, and there are more images than are needed.
+    Shelf,
     /// r2 serves, r1 is warm.
     Live,
     /// The same, and a deploy of r3 is cut short: its fleets are launched.
@@ -27,7 +41,8 @@ pub enum Start {
 }
 
 impl Start {
-    pub const ALL: [Self; 6] = [Self::Bare, Self::Empty, Self::Live, Self::Launched, Self::Between, Self::Settling];
+    pub const ALL: [Self; 9] =
+        [Self::Bare, Self::Empty, Self::Boxes, Self::BoxReady, Self::Shelf, Self::Live, Self::Launched, Self::Between, Self::Settling];
 }
 
 /// An account at one moment, and how old it is.
@@ -63,7 +78,7 @@ impl Start {
     }
 
     fn stage(self) -> &'static Stage {
-        static STAGES: [OnceLock<Stage>; 6] = [const { OnceLock::new() }; 6];
+        static STAGES: [OnceLock<Stage>; 9] = [const { OnceLock::new() }; 9];
         STAGES[self as usize].get_or_init(|| std::thread::spawn(move || runtime().block_on(self.build())).join().expect("a stage"))
     }
 
@@ -76,6 +91,19 @@ impl Start {
         ana.bake("1").await.well();
         if self > Self::Bare {
             ana.setup().await.well();
+        }
+        if matches!(self, Self::Boxes | Self::BoxReady) {
+            ana.setup_review().await.well();
+        }
+        if self == Self::BoxReady {
+            ana.create_box_as(BOX, Some("2"), &long_lived()).await.well();
+            ana.approve_box(BOX).await.well();
+        }
+        if self == Self::Shelf {
+            ana.bake("2").await.well();
+            ana.bake("3").await.well();
+            // Until AWS lists the machines no more on which they were proved.
+            yard.clock.sleep(Duration::from_secs(180)).await;
         }
         if self >= Self::Live {
             ana.deploy().await.well();

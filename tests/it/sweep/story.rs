@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adstage::aws::Guard;
-use adstage::model::drift;
+use adstage::model::{Scope, drift};
 
 use super::invariants;
-use super::stage::{self, Start, greet};
+use super::stage::{self, BOX, Start, greet, long_lived};
 use super::wire::{Call, Fault, Wires};
 use crate::yard::{Operator, Went, Yard};
 
@@ -23,10 +23,30 @@ pub enum Deed {
     Rollback,
     Resume,
     Abort,
+    ReviewCreate,
+    ReviewDelete,
+    /// Of the review box.
+    BakeBox,
+    /// All images but the newest.
+    Prune,
+    /// The newest image, to another Region.
+    Copy,
 }
 
 impl Deed {
-    pub const ALL: [Self; 6] = [Self::Setup, Self::Bake, Self::Deploy, Self::Rollback, Self::Resume, Self::Abort];
+    pub const ALL: [Self; 11] = [
+        Self::Setup,
+        Self::Bake,
+        Self::Deploy,
+        Self::Rollback,
+        Self::Resume,
+        Self::Abort,
+        Self::ReviewCreate,
+        Self::ReviewDelete,
+        Self::BakeBox,
+        Self::Prune,
+        Self::Copy,
+    ];
 }
 
 /// All of a story that matters: the same again is the same again.
@@ -48,6 +68,9 @@ pub struct Told {
     pub by_itself: bool,
     pub struck: Vec<(usize, Fault)>,
 }
+
+/// Where the Region of a copy is.
+pub const ELSEWHERE: &str = "us-east-1";
 
 /// Operators in the order in which they come.
 const NAMES: [&str; 6] = ["joe", "maya", "zoe", "kim", "lou", "max"];
@@ -71,7 +94,7 @@ impl Story {
     async fn played(&self) -> Result<Told, String> {
         let mut scene = Scene::new(self).await;
         let went = scene.act(0, self.deed).await;
-        let by_itself = scene.well().await;
+        let by_itself = !self.deed.is_to_be_repeated(&went) && scene.well().await;
         let mut said = vec![went];
         if !by_itself {
             said.extend(scene.recover(self.next).await);
@@ -95,10 +118,12 @@ pub struct Scene {
     pub guards: Guards,
     pub trouble: Arc<Mutex<Vec<String>>>,
     pub visitors: Option<crate::yard::Visitors>,
+    /// Whether there must be a review box, by what was said last.
+    pub boxed: Option<bool>,
 }
 
 /// One list per process: the guards of every lock it ever held.
-pub type Guards = Arc<Mutex<Vec<Arc<Mutex<Vec<Guard>>>>>>;
+pub type Guards = Arc<Mutex<Vec<Arc<Mutex<Vec<(String, Guard)>>>>>>;
 
 type Acting<'a> = Pin<Box<dyn Future<Output = String> + 'a>>;
 
@@ -108,24 +133,40 @@ impl Scene {
         greet(&mut yard, "next");
         let environment = &yard.environment;
         let place = [&environment.account, &environment.region, &environment.state_table].map(Clone::clone);
-        let scopes = vec![format!("{}#{}", environment.app, environment.name), yard.operator("any").await.bake_scope("2").pk];
+        let any = yard.operator("any").await;
+        let (table, app) = (&environment.state_table, &environment.app);
+        let mut scopes = vec![
+            format!("{app}#{}", environment.name),
+            any.bake_scope("2").pk,
+            Scope::images(table, app).pk,
+            Scope::review(table, app, &BOX.parse().expect("a name")).pk,
+        ];
+        if story.start == Start::BoxReady {
+            scopes.push(any.box_bake_scope(BOX).await.pk);
+        }
         let wires = Wires::new(&yard.sandbox, &yard.clock, place, scopes.clone());
         wires.arm(story.faults.clone());
         let (guards, trouble) = (Arc::default(), Arc::default());
         let visitors = (story.start >= Start::Live).then(|| yard.visitors());
-        let scene = Self { yard, wires, scopes, next: story.next, came: 0, guards, trouble, visitors };
+        let scene = Self { yard, wires, scopes, next: story.next, came: 0, guards, trouble, visitors, boxed: None };
         scene.watch_guards();
         scene
     }
 
-    /// At no instant may two processes believe that they hold the lock.
+    /// At no instant may two processes believe that they hold one lock.
     fn watch_guards(&self) {
         let (guards, trouble, clock) = (self.guards.clone(), self.trouble.clone(), self.yard.clock.clone());
+        let scopes = self.scopes.clone();
         tokio::spawn(async move {
             loop {
-                let passing = guards.lock().unwrap().iter().filter(|own| own.lock().unwrap().iter().any(|guard| guard().is_ok())).count();
-                if passing > 1 {
-                    trouble.lock().unwrap().push(format!("{passing} processes pass the guard at once"));
+                let passing = |scope: &String| {
+                    let passes = |own: &&Arc<Mutex<Vec<(String, Guard)>>>| {
+                        own.lock().unwrap().iter().any(|(of, guard)| of == scope && guard().is_ok())
+                    };
+                    guards.lock().unwrap().iter().filter(passes).count()
+                };
+                for scope in scopes.iter().filter(|scope| passing(scope) > 1) {
+                    trouble.lock().unwrap().push(format!("several processes pass the guard of {scope} at once"));
                 }
                 clock.sleep(Duration::from_millis(500)).await;
             }
@@ -174,7 +215,12 @@ impl Scene {
                 () = wires.frozen(name) => None,
             };
             let went = match went {
-                Some(went) => went,
+                Some(went) => {
+                    if matches!(deed, Deed::ReviewCreate | Deed::ReviewDelete) && went == "Deployed" {
+                        self.boxed = Some(deed == Deed::ReviewCreate);
+                    }
+                    went
+                }
                 None => {
                     let next = self.next;
                     let others = async {
@@ -183,6 +229,8 @@ impl Scene {
                         said
                     };
                     let (went, said) = tokio::join!(going, others);
+                    // Who of them had the last word is not said.
+                    self.boxed = None;
                     format!("{went} (meanwhile {})", said.join("; "))
                 }
             };
@@ -197,8 +245,8 @@ impl Scene {
             while self.came < NAMES.len() {
                 let went = self.act(self.came, deed).await;
                 deed = deed.after(&went);
-                // Of a bake that took another one's place and failed in turn, something may be left until it is tried again, or the fuse burns.
-                let again = first == Deed::Bake && went.contains("RolledBack");
+                // Of one that took another one's place and failed in turn, something may be left until it is tried again, or the fuse burns.
+                let again = first.is_superseding() && !went.contains("Deployed") && !went.contains("already");
                 said.push(went);
                 if !again && self.well().await {
                     break;
@@ -229,11 +277,21 @@ fn told(went: &Went) -> String {
 }
 
 impl Deed {
+    /// Its successor takes its place, whatever it left.
+    fn is_superseding(self) -> bool {
+        matches!(self, Self::Bake | Self::ReviewCreate | Self::ReviewDelete | Self::BakeBox | Self::Prune | Self::Copy)
+    }
+
+    /// What it did before it failed is not undone, and it says that it can be repeated.
+    fn is_to_be_repeated(self, went: &str) -> bool {
+        matches!(self, Self::ReviewDelete | Self::Prune) && (went.contains("RolledBack") || went.contains("Failed("))
+    }
+
     /// What is typed after this did not settle it: what the answer says.
     fn after(self, went: &str) -> Self {
         let says = |text: &str| went.contains(text);
         match self {
-            Self::Bake => self,
+            _ if self.is_superseding() => self,
             _ if says("Unfinished(") => Self::Resume,
             Self::Resume if says("--abort") => Self::Abort,
             Self::Abort if says("adstage resume") => Self::Resume,
@@ -251,6 +309,11 @@ impl Deed {
         match self {
             Self::Setup => operator.setup().await,
             Self::Bake => operator.bake("2").await,
+            Self::ReviewCreate => operator.create_box_as(BOX, Some("2"), &long_lived()).await,
+            Self::ReviewDelete => operator.delete_box(BOX).await,
+            Self::BakeBox => operator.bake_box(BOX).await,
+            Self::Prune => operator.prune(1).await,
+            Self::Copy => operator.copy(ELSEWHERE).await,
             Self::Deploy => operator.deploy().await,
             Self::Rollback => operator.rollback().await,
             Self::Resume | Self::Abort => match operator.resume(self == Self::Abort).await {

@@ -53,8 +53,8 @@ pub struct Call {
     pub action: String,
     /// Since the wires were armed.
     pub at: Duration,
-    /// For a change outside the records: the holder of the lock at this instant and its fence, as the table has it.
-    pub holder: Option<(String, u64)>,
+    /// For a change outside the records: the locks held at this instant, each with its scope, its holder and its fence, as the table has them.
+    pub holders: Vec<(String, String, u64)>,
 }
 
 impl Call {
@@ -158,15 +158,15 @@ impl Wires {
         }
     }
 
-    fn holder(&self) -> Option<(String, u64)> {
+    fn holders(&self) -> Vec<(String, String, u64)> {
         let [account, region, table] = &self.place;
         let held = |scope: &String| {
             let row = self.sandbox.item(account, region, table, [scope, "LOCK"])?;
             let owner = row["owner"]["S"].as_str()?.to_string();
-            (row["st"]["S"] == "held").then(|| (owner, row["fence"]["N"].as_str().unwrap_or_default().parse().expect("a number")))
+            let fence = || row["fence"]["N"].as_str().unwrap_or_default().parse().expect("a number");
+            (row["st"]["S"] == "held").then(|| (scope.clone(), owner, fence()))
         };
-        // Environments are ruled by one lock; a bake by its own.
-        self.scopes.iter().find_map(held)
+        self.scopes.iter().filter_map(held).collect()
     }
 
     /// Numbers a call and says what befalls it.
@@ -174,9 +174,9 @@ impl Wires {
         let mut book = self.book();
         let armed = book.armed?;
         let (service, action) = named(request);
-        let mut call = Call { by: who.to_string(), service, action, at: self.clock.passed(armed), holder: None };
+        let mut call = Call { by: who.to_string(), service, action, at: self.clock.passed(armed), holders: Vec::new() };
         if call.acts() {
-            call.holder = self.holder();
+            call.holders = self.holders();
         }
         let number = book.calls.len();
         let fault = book.planned.remove(&number);

@@ -53,7 +53,7 @@ pub fn create_box(request: &BoxRequest<'_>, world: &World) -> Result<Plan, Refus
     let environment = &review.environment;
     let mut reasons = Reasons::default();
     let found = world.boxes.iter().find(|found| found.name == *name);
-    let halved = found.filter(|found| found.instance.is_some() && was_going(found, world));
+    let halved = found.filter(|found| found.instance.is_some() && was_going(world));
     let there = found.and_then(|found| found.instance.as_ref()).filter(|_| halved.is_none());
     // What was begun goes on from the image it was begun with.
     let begun = there.filter(|_| unfinished(world));
@@ -68,8 +68,16 @@ pub fn create_box(request: &BoxRequest<'_>, world: &World) -> Result<Plan, Refus
     for unknown in request.wanted.keys().filter(|repository| !request.repositories.contains_key(*repository)) {
         reasons.add(format!("there is no repository `{unknown}` in [image.repositories]"), "");
     }
-    if let Some(there) = there {
-        in_the_way(name, there, begun.is_some(), &commits, request, &mut reasons);
+    match there {
+        // Whoever wants it gone says so: it may hold somebody's data.
+        Some(there) if begun.is_none() && found.is_some_and(|found| !led_to_agent(found, world)) => {
+            reasons.add(
+                format!("there is a box {name}, {}'s, of which some rules are gone", there.owner),
+                format!("adstage review delete {name}"),
+            );
+        }
+        Some(there) => in_the_way(name, there, begun.is_some(), &commits, request, &mut reasons),
+        None => {}
     }
     if OWN_TAGS + commits.len() + request.wanted.len() > TAGS {
         reasons.add(
@@ -158,14 +166,19 @@ fn unfinished(world: &World) -> bool {
     world.records.operations.iter().any(|operation| operation.ended.is_none())
 }
 
-/// Its deletion was begun: the first rule to come, and the first to go, is its agent's; or the records say so.
-fn was_going(found: &ReviewBox, world: &World) -> bool {
+/// Its deletion was begun, and nothing else since.
+fn was_going(world: &World) -> bool {
+    let clearing = |operation: &OperationRecord| operation.ended.is_none() && operation.stage == StageName::Clear.to_string();
+    world.records.operations.iter().any(clearing)
+}
+
+/// The first rule to come, and the first to go, is its agent's.
+fn led_to_agent(found: &ReviewBox, world: &World) -> bool {
     let agents = |rule: &&Rule| match &rule.action {
         RuleAction::Forward(groups) => found.target_groups.iter().any(|group| group.service.is_none() && groups.contains_key(&group.name)),
         _ => false,
     };
-    let clearing = |operation: &OperationRecord| operation.ended.is_none() && operation.stage == StageName::Clear.to_string();
-    !world.rules.iter().any(|rule| agents(&rule)) || world.records.operations.iter().any(clearing)
+    world.rules.iter().any(|rule| agents(&rule))
 }
 
 fn commits(image: &Image, wanted: &BTreeMap<RepositoryName, Wanted>) -> BTreeMap<RepositoryName, String> {

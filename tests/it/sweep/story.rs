@@ -291,6 +291,8 @@ impl Deed {
     fn after(self, went: &str) -> Self {
         let says = |text: &str| went.contains(text);
         match self {
+            // Half of a box is gone: a failed deletion is asked for once more.
+            Self::ReviewCreate if says("some rules are gone") => Self::ReviewDelete,
             _ if self.is_superseding() => self,
             _ if says("Unfinished(") => Self::Resume,
             Self::Resume if says("--abort") => Self::Abort,

@@ -30,7 +30,7 @@ fn record(number: u32, verdict: Verdict) -> ReleaseRecord {
         number: ReleaseNumber(number),
         image: ImageId("ami-1".into()),
         image_name: "shop-1".into(),
-        commits: BTreeMap::from([("storefront".parse().unwrap(), "8a41be7000".into())]),
+        commits: BTreeMap::from([("storefront".parse().unwrap(), "8a41be70008a41be70008a41be70008a41be7000".into())]),
         services: BTreeMap::new(),
     };
     ReleaseRecord { release, verdict, by: "ana".into(), at: "2026-11-22T11:00:00Z".into(), operation: OperationId("1".into()) }
@@ -81,7 +81,7 @@ fn the_weights_tell_what_is_live_and_the_disagreement_is_said() {
       },
       "image": "shop-1",
       "commits": {
-        "storefront": "8a41be7000"
+        "storefront": "8a41be70008a41be70008a41be70008a41be7000"
       },
       "warm": [],
       "services": [

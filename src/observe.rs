@@ -14,8 +14,8 @@ use crate::aws::{Aws, Error, GroupInfo, ListenerInfo, LoadBalancerInfo, Tags, Ta
 use crate::journal;
 use crate::lock;
 use crate::model::{
-    Environment, Fleet, FleetKey, Image, PROBE_HEADER, Records, ReleaseNumber, Rule, RuleAction, Scope, ServiceName, TargetGroup,
-    TargetHealth, World, tag,
+    CapacityKind, Environment, Fleet, FleetKey, Group, Image, PROBE_HEADER, Records, ReleaseNumber, Rule, RuleAction, Scope, ServiceName,
+    TargetGroup, TargetHealth, World, tag,
 };
 
 /// What to look at beyond fleets, rules and records.
@@ -168,18 +168,23 @@ fn fleets(
     templates: Vec<TemplateInfo>,
     rules: &[Rule],
 ) -> Vec<Fleet> {
-    let mut groups: BTreeMap<FleetKey, GroupInfo> = groups.into_iter().filter_map(|group| Some((fleet_key(&group.tags)?, group))).collect();
+    let mut by_fleet: BTreeMap<FleetKey, BTreeMap<CapacityKind, Group>> = BTreeMap::new();
+    for found in groups {
+        if let Some(key) = fleet_key(&found.tags) {
+            by_fleet.entry(key).or_default().insert(found.kind(), found.group);
+        }
+    }
     let mut templates: BTreeMap<FleetKey, TemplateInfo> =
         templates.into_iter().filter_map(|template| Some((fleet_key(&template.tags)?, template))).collect();
-    let keys: BTreeSet<FleetKey> = groups.keys().chain(target_groups.keys()).chain(templates.keys()).cloned().collect();
+    let keys: BTreeSet<FleetKey> = by_fleet.keys().chain(target_groups.keys()).chain(templates.keys()).cloned().collect();
     let mut fleets: Vec<Fleet> = keys
         .into_iter()
         .map(|key| {
             let target_group = target_groups.remove(&key);
             let test_rule = target_group.as_ref().and_then(|group| test_rule(rules, &group.name));
-            let group = groups.remove(&key).map(|found| found.group);
+            let groups = by_fleet.remove(&key).unwrap_or_default();
             let template = templates.remove(&key).map(|found| found.template);
-            Fleet { key, group, target_group, template, test_rule }
+            Fleet { key, groups, target_group, template, test_rule }
         })
         .collect();
     fleets.sort_by(|a, b| (a.key.release, &a.key.service).cmp(&(b.key.release, &b.key.service)));

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_autoscaling::types::{self, Filter, LaunchTemplateSpecification, ScalingActivityStatusCode};
+use aws_sdk_autoscaling::types::{
+    self, Filter, InstancesDistribution, LaunchTemplate, LaunchTemplateOverrides, LaunchTemplateSpecification, MixedInstancesPolicy,
+    ScalingActivityStatusCode,
+};
 use jiff::Timestamp;
 
 use super::clients::{pages, service};
 use super::gather::gather;
 use super::retry::Repeat;
 use super::{Error, Tags};
-use crate::model::{Group, GroupInstance};
+use crate::model::{CapacityKind, Group, GroupInstance, tag};
 
 service! {
     /// EC2 Auto Scaling.
@@ -33,6 +36,16 @@ pub struct GroupInfo {
     pub tags: Tags,
 }
 
+impl GroupInfo {
+    /// The kind of capacity it is for.
+    pub fn kind(&self) -> CapacityKind {
+        self.tags
+            .get(tag::CAPACITY)
+            .filter(|kind| **kind == CapacityKind::Spot.to_string())
+            .map_or(CapacityKind::OnDemand, |_| CapacityKind::Spot)
+    }
+}
+
 /// A group to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewGroup {
@@ -40,6 +53,10 @@ pub struct NewGroup {
     pub name: String,
     /// Launch template id.
     pub template: String,
+    /// How its instances are bought.
+    pub kind: CapacityKind,
+    /// Instance types it may choose from, best first; none for the template's own.
+    pub types: Vec<String>,
     /// Its version, a number: with `$Latest` a warm fleet would heal itself with another image.
     pub version: i64,
     /// Subnets.
@@ -101,9 +118,16 @@ impl Autoscaling {
     pub async fn create_group(&self, wanted: &NewGroup) -> Result<(), Error> {
         let template = LaunchTemplateSpecification::builder().launch_template_id(&wanted.template).version(wanted.version.to_string());
         let template = template.build();
+        let mixed = mixed(wanted, &template);
         let call = || {
             let request = self.client().create_auto_scaling_group().auto_scaling_group_name(&wanted.name);
-            let request = request.launch_template(template.clone()).vpc_zone_identifier(wanted.subnets.join(","));
+            let request = match &mixed {
+                None => request.launch_template(template.clone()),
+                Some(mixed) => request.mixed_instances_policy(mixed.clone()),
+            };
+            // Spot capacity about to be taken back is replaced before it is gone.
+            let request = request.set_capacity_rebalance((wanted.kind == CapacityKind::Spot).then_some(true));
+            let request = request.vpc_zone_identifier(wanted.subnets.join(","));
             let request = request.min_size(size(wanted.min)).max_size(size(wanted.max)).desired_capacity(size(wanted.desired));
             let request = request.target_group_arns(&wanted.target_group);
             // A release that does not answer must not be replaced over and over while it is being judged.
@@ -156,6 +180,25 @@ impl Autoscaling {
         });
         Ok(recent.map(failed).collect())
     }
+}
+
+/// How to choose between several types, or to buy spot; none where there is nothing to choose.
+fn mixed(wanted: &NewGroup, template: &LaunchTemplateSpecification) -> Option<MixedInstancesPolicy> {
+    let spot = wanted.kind == CapacityKind::Spot;
+    if !spot && wanted.types.is_empty() {
+        return None;
+    }
+    let overrides = wanted.types.iter().map(|kind| LaunchTemplateOverrides::builder().instance_type(kind).build()).collect();
+    let template = LaunchTemplate::builder().launch_template_specification(template.clone()).set_overrides(Some(overrides)).build();
+    let distribution = InstancesDistribution::builder().on_demand_base_capacity(0);
+    let distribution = distribution.on_demand_percentage_above_base_capacity(if spot { 0 } else { 100 });
+    // No highest price: it is the on-demand one, and a lower one only gets instances taken back more often.
+    let distribution = match spot {
+        true => distribution.spot_allocation_strategy("price-capacity-optimized"),
+        false => distribution.on_demand_allocation_strategy("prioritized"),
+    };
+    let policy = MixedInstancesPolicy::builder().launch_template(template);
+    Some(policy.instances_distribution(distribution.build()).build())
 }
 
 fn failed(activity: types::Activity) -> FailedActivity {

@@ -60,6 +60,7 @@ pub fn doing(operation: &OperationRecord) -> String {
     let kind = match operation.kind {
         OperationKind::Deploy => "deploy",
         OperationKind::Rollback => "rollback to",
+        OperationKind::Scale => return "scale".into(),
         OperationKind::Setup => return "setup".into(),
         OperationKind::Bake => return "bake".into(),
         OperationKind::Images => return "images".into(),

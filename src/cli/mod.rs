@@ -30,6 +30,7 @@ mod resume;
 mod review;
 mod rollback;
 mod sandbox;
+mod scale;
 mod setup;
 pub mod shell;
 mod shop;
@@ -55,6 +56,7 @@ enum Command {
     Image(image::Args),
     Deploy(deploy::Args),
     Rollback(rollback::Args),
+    Scale(scale::Args),
     Resume(resume::Args),
     Status(status::Args),
     History(history::Args),
@@ -75,6 +77,7 @@ impl Command {
             Self::Review(args) => review::run(args, global).await,
             Self::Deploy(args) => deploy::run(args, global).await,
             Self::Rollback(args) => rollback::run(args, global).await,
+            Self::Scale(args) => scale::run(args, global).await,
             Self::Resume(args) => resume::run(args, global).await,
             Self::Status(args) => status::run(args, global).await,
             Self::History(args) => history::run(args, global).await,

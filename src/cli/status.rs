@@ -12,8 +12,8 @@ use super::lock::freeze_said;
 use crate::failure::Failure;
 use crate::lock;
 use crate::model::{
-    Drift, Environment, EnvironmentName, Fleet, FreezeRecord, LockRecord, LockState, OperationRecord, ReleaseNumber, RepositoryName,
-    RuleKey, Scope, ServiceName, Serving, Verdict, World, drift, serving, short,
+    CapacityKind, Drift, Environment, EnvironmentName, Fleet, FreezeRecord, LockRecord, LockState, OperationRecord, ReleaseNumber,
+    RepositoryName, RuleKey, Scope, ServiceName, Serving, Verdict, World, drift, serving, short,
 };
 use crate::observe::{self, Wants};
 use crate::report::{Table, ago, bold, dim};
@@ -92,6 +92,17 @@ struct ServiceStatus {
     desired: u32,
     /// Share of the route's visitors in percent; for a worker 100 if the records name it, else 0.
     weight: u32,
+    /// By kind of capacity, where there is more than one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    capacity: BTreeMap<CapacityKind, KindStatus>,
+}
+
+/// One kind of capacity of a fleet.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct KindStatus {
+    wanted: u32,
+    running: u32,
+    healthy: usize,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -176,6 +187,13 @@ impl Status {
         if !fleets.is_empty() {
             text += &format!("health      {}\n", fleets.join(" · "));
         }
+        for fleet in self.services.iter().filter(|fleet| !fleet.capacity.is_empty()) {
+            let kind = |(kind, of): (&CapacityKind, &KindStatus)| {
+                format!("{kind} {} wanted, {} running, {} healthy", of.wanted, of.running, of.healthy)
+            };
+            let kinds: Vec<String> = fleet.capacity.iter().map(kind).collect();
+            text += &format!("capacity    {} {}: {}\n", fleet.service, fleet.release, kinds.join(" · "));
+        }
         if let Some(image) = &self.image {
             let code: Vec<String> = self.commits.iter().map(|(name, commit)| format!("{name} {}", short(commit))).collect();
             text += &format!("image       {image}: {}\n", code.join(", "));
@@ -226,7 +244,20 @@ fn fleet_status(environment: &Environment, world: &World, fleet: &Fleet) -> Serv
             if meant == Some(&key.release) { 100 } else { 0 }
         }
     };
-    ServiceStatus { service: key.service.clone(), release: key.release, healthy: fleet.healthy(), desired: fleet.desired(), weight }
+    let (healthy, desired) = (fleet.healthy(), fleet.desired());
+    ServiceStatus { service: key.service.clone(), release: key.release, healthy, desired, weight, capacity: capacity(fleet) }
+}
+
+/// Each kind of a fleet that has more than one.
+fn capacity(fleet: &Fleet) -> BTreeMap<CapacityKind, KindStatus> {
+    if fleet.groups.len() < 2 {
+        return BTreeMap::new();
+    }
+    let kinds = fleet
+        .groups
+        .iter()
+        .map(|(kind, group)| (*kind, KindStatus { wanted: group.desired, running: group.present(), healthy: fleet.healthy_of(*kind) }));
+    kinds.collect()
 }
 
 /// A freeze that is over is none. Whether a holder is alive cannot be told from one look (`adstage lock show` takes more), but a free

@@ -148,7 +148,8 @@ fn one_service(
             Problem::new("impossible-size", format!("`max-instances` is too small {}", section.place()), max.span.clone(), "at most");
         section.note(problem.context(instances.span.clone(), "but this many are wanted"));
     }
-    let instance_type = section.need("instance-type", "\"m7i.large\"", kind::like("an instance type, m7i.large", forms::instance_type));
+    let types = types(&section);
+    let spot = section.or("spot", "0", kind::number::<u32>(0..=100));
     let (route, priority) = route(&section, base);
     let own = service::variables(&section);
     section.finish();
@@ -165,12 +166,33 @@ fn one_service(
             health_path: parts.health_path.clone(),
             variables,
             route: route?,
-            instance_type: instance_type?.value,
+            instance_type: types.as_ref()?.0.clone(),
+            other_types: types?.1,
+            spot: spot?.value,
             instances: instances?.value,
             max_instances: max?.value,
         })
     })();
     (service, priority)
+}
+
+/// The instance type, and those to take in its stead. Without one of its own, the first of the others is the best.
+fn types(section: &Section<'_>) -> Option<(String, Vec<String>)> {
+    let form = || kind::like("an instance type, m7i.large", forms::instance_type);
+    let written = section.entry("instance-types").is_some();
+    let others = section.want("instance-types", kind::some(form()));
+    let one = match (section.entry("instance-type"), &others) {
+        (None, Some(others)) => others.value.first().cloned(),
+        (None, None) if written => None,
+        _ => section.need("instance-type", "\"m7i.large\"", form()).map(|one| one.value),
+    }?;
+    let mut all: Vec<String> = Vec::new();
+    for other in others.map(|others| others.value).unwrap_or_default() {
+        if other != one && !all.contains(&other) {
+            all.push(other);
+        }
+    }
+    Some((one, all))
 }
 
 /// The route, which is needed exactly when the service has a port. The outer `None`: something is wrong with it.

@@ -84,6 +84,7 @@ fn subject(plan: &Plan) -> String {
     match plan.kind {
         OperationKind::Deploy => format!("the deploy of {release}"),
         OperationKind::Rollback => format!("the rollback to {release}"),
+        OperationKind::Scale => "the change of sizes".to_string(),
         OperationKind::Setup => "the setup".to_string(),
         OperationKind::Bake => "the bake".to_string(),
         OperationKind::Images => "what was done with images".to_string(),
@@ -165,6 +166,13 @@ impl Executor<'_> {
     fn trouble(&self, halt: &Halt) -> Failure {
         let release = self.plan.release.as_ref().map_or_else(|| "it".to_string(), |release| release.number.to_string());
         match halt {
+            Halt::Failed { error, .. } if self.plan.kind == OperationKind::Scale => {
+                let what = "the sizes are what was asked for, but not every instance came up";
+                with_causes(Failure::new(End::Trouble, what), error).next(self.command("status"))
+            }
+            Halt::Asked { by, .. } if self.plan.kind == OperationKind::Scale => {
+                Failure::new(by.end(), format!("{by} while waiting: the sizes are what was asked for")).next(self.command("status"))
+            }
             Halt::Failed { stage: StageName::Watch, error, .. } => {
                 let what = format!("{release} has all visitors and does not look well");
                 with_causes(Failure::new(End::Trouble, what), error).next(self.command("rollback")).next(self.command("status"))

@@ -3,10 +3,10 @@
 //! The rules: only the load balancer's word counts, only about exactly the instances of the group, and only if they are as many as
 //! wanted. Nothing known is never healthy, an empty list is never healthy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{ConsoleLine, Group, GroupInstance, TargetHealth, TargetState};
+use crate::model::{CapacityKind, ConsoleLine, Group, GroupInstance, TargetHealth, TargetState};
 
 use super::Waiting;
 
@@ -15,14 +15,18 @@ use super::Waiting;
 pub struct Evidence {
     /// The fleet, for people: `web-r42`.
     pub fleet: String,
-    /// Its group; none if AWS shows none (yet).
-    pub group: Option<Group>,
+    /// Its groups by kind; none if AWS shows none (yet).
+    pub groups: BTreeMap<CapacityKind, Group>,
     /// The load balancer's verdicts; none if they could not be had.
     pub targets: Option<Vec<TargetHealth>>,
     /// What the group tried and failed at: `Launching a new EC2 instance: why`.
     pub failed_activities: Vec<String>,
-    /// Instances of the group that ended, by themselves or by AWS.
+    /// Why spot instances are missing: they come when AWS has some again.
+    pub no_spot: Vec<String>,
+    /// Instances of the group that ended by themselves, or for a reason AWS does not give.
     pub ended: Vec<Ended>,
+    /// Spot instances that AWS took back: their group replaces them.
+    pub taken_back: Vec<Ended>,
     /// What the agents of instances that are not well said on their consoles, oldest first.
     pub consoles: BTreeMap<String, Vec<ConsoleLine>>,
     /// AWS could not be asked in full: why.
@@ -80,6 +84,10 @@ pub fn judge(count: u32, evidence: &Evidence) -> Verdict {
         std::iter::once(describe(evidence, member)).chain(unwell)
     }));
     details.extend(strangers.iter().map(|id| format!("{id} is registered too, and is none of this fleet")));
+    if members.len() < count as usize {
+        details.extend(evidence.no_spot.iter().take(1).map(|why| format!("no spot instance: {why}")));
+    }
+    details.extend(evidence.taken_back.iter().map(|ended| format!("{} was taken back by AWS: {}", ended.id, ended.reason)));
     let text = format!("{} {healthy}/{count} healthy", evidence.fleet);
     Verdict::Waiting(Waiting { text, details, again_in: None })
 }
@@ -88,6 +96,13 @@ impl Evidence {
     /// How many instances of the group the load balancer calls healthy.
     pub fn healthy(&self) -> usize {
         members(self).iter().filter(|member| is_healthy(self, member)).count()
+    }
+
+    /// How many spot instances AWS has taken back, or is about to: no fault of what runs on them.
+    pub fn taken_back(&self) -> usize {
+        let spot = self.groups.get(&CapacityKind::Spot).into_iter().flat_map(|group| &group.instances);
+        let leaving = spot.filter(|instance| instance.lifecycle.starts_with("Terminat"));
+        leaving.map(|instance| &instance.id).chain(self.taken_back.iter().map(|ended| &ended.id)).collect::<BTreeSet<_>>().len()
     }
 
     /// A line per instance that is not well, then what their consoles said last.
@@ -104,7 +119,7 @@ impl Evidence {
 /// The group's instances that are not on their way out.
 fn members(evidence: &Evidence) -> Vec<&GroupInstance> {
     let leaving = |instance: &GroupInstance| instance.lifecycle.starts_with("Terminat") || instance.lifecycle.starts_with("Detach");
-    let instances = evidence.group.iter().flat_map(|group| &group.instances);
+    let instances = evidence.groups.values().flat_map(|group| &group.instances);
     instances.filter(|instance| !leaving(instance)).collect()
 }
 
@@ -117,10 +132,10 @@ fn is_healthy(evidence: &Evidence, member: &GroupInstance) -> bool {
     member.in_service() && verdict.is_some_and(|verdict| verdict.state == TargetState::Healthy)
 }
 
-/// Targets that get checks but are none of the group's.
+/// Targets that get checks but are in none of the groups.
 fn strangers(evidence: &Evidence) -> Vec<&str> {
     let known =
-        |target: &&TargetHealth| !evidence.group.iter().flat_map(|group| &group.instances).any(|member| member.id == target.instance);
+        |target: &&TargetHealth| !evidence.groups.values().flat_map(|group| &group.instances).any(|member| member.id == target.instance);
     let leaving = |target: &&TargetHealth| matches!(target.state, TargetState::Draining | TargetState::Unused);
     let targets = evidence.targets.iter().flatten();
     targets.filter(known).filter(|target| !leaving(target)).map(|target| target.instance.as_str()).collect()
@@ -221,7 +236,12 @@ mod tests {
         let instances = targets.iter().map(|(id, _)| member(id, "InService")).collect();
         let group = Group { name: "g".into(), min: 0, max: 9, desired: targets.len() as u32, deleting: false, instances };
         let verdicts = targets.iter().map(|(id, state)| target(id, *state)).collect();
-        Evidence { fleet: "web-r42".into(), group: Some(group), targets: Some(verdicts), ..Evidence::default() }
+        Evidence {
+            fleet: "web-r42".into(),
+            groups: [(CapacityKind::OnDemand, group)].into(),
+            targets: Some(verdicts),
+            ..Evidence::default()
+        }
     }
 
     fn waits(count: u32, evidence: &Evidence) -> Waiting {
@@ -257,7 +277,7 @@ mod tests {
         let known = fleet(&[("i-1", Healthy)]);
         waits(1, &Evidence { targets: None, ..known.clone() });
         waits(1, &Evidence { targets: Some(vec![]), ..known.clone() });
-        waits(1, &Evidence { group: None, ..known.clone() });
+        waits(1, &Evidence { groups: BTreeMap::new(), ..known.clone() });
         let blind = waits(1, &Evidence { blind: Some("throttled".into()), ..known });
         assert_eq!(blind.details, ["AWS could not be asked: throttled"]);
         for state in [Initial, Unhealthy, Unused, Draining, Unavailable] {
@@ -291,7 +311,7 @@ mod tests {
     #[test]
     fn an_instance_on_its_way_out_does_not_count() {
         let mut evidence = fleet(&[("i-1", Healthy), ("i-2", Healthy)]);
-        evidence.group.as_mut().unwrap().instances[1].lifecycle = "Terminating:Wait".into();
+        evidence.groups.get_mut(&CapacityKind::OnDemand).unwrap().instances[1].lifecycle = "Terminating:Wait".into();
         waits(2, &evidence);
         assert_eq!(judge(1, &evidence), Verdict::Healthy);
     }

@@ -1,4 +1,4 @@
-//! Gathers the evidence about one fleet: its group, the load balancer's verdicts, failed activities, ended instances, and the consoles
+//! Gathers the evidence about one fleet: its groups, the load balancer's verdicts, failed activities, ended instances, and the consoles
 //! of instances that are not well (those only now and then: each is a call of its own).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::aws::{Aws, Error, ErrorKind, FailedActivity, GroupInfo, InstanceInfo, gather};
 use crate::clock::{Clock, Moment};
-use crate::model::{ConsoleLine, Group, TargetHealth, TargetState};
+use crate::model::{CapacityKind, ConsoleLine, Group, TargetHealth, TargetState};
 
 use super::judge::{Ended, Evidence};
 
@@ -15,8 +15,8 @@ use super::judge::{Ended, Evidence};
 pub struct ProbeTarget {
     /// For people: `web-r42`.
     pub fleet: String,
-    /// Its Auto Scaling group.
-    pub group: String,
+    /// Names its Auto Scaling groups have; not all need to be there.
+    pub groups: Vec<String>,
     /// Its target group.
     pub target_group: String,
 }
@@ -66,14 +66,12 @@ impl<'a> Probe<'a> {
 
     async fn gather(&mut self, all_consoles: bool) -> Result<Evidence, Error> {
         let mut evidence = Evidence { fleet: self.target.fleet.clone(), waited: self.clock.since(self.started), ..Evidence::default() };
-        let (group, targets) = tokio::join!(self.aws.autoscaling.group(&self.target.group), self.targets());
-        let found = passing(group, &mut evidence)?.flatten();
+        let (groups, targets) = tokio::join!(self.aws.autoscaling.groups_named(&self.target.groups), self.targets());
+        let found = passing(groups, &mut evidence)?.unwrap_or_default();
         let (arn, targets) = passing(targets, &mut evidence)?.unwrap_or((self.target_group.take(), None));
         (self.target_group, evidence.targets) = (arn, targets);
-        if let Some(found) = &found {
-            self.about_group(found, &mut evidence).await?;
-        }
-        evidence.group = found.map(|found| found.group);
+        self.about_groups(&found, &mut evidence).await?;
+        evidence.groups = found.into_iter().map(|found| (found.kind(), found.group)).collect();
         let ill = self.worth_reading(&evidence, all_consoles);
         self.read_consoles(&ill).await;
         evidence.consoles = self.consoles.iter().map(|(id, console)| (id.clone(), console.lines.clone())).collect();
@@ -96,34 +94,39 @@ impl<'a> Probe<'a> {
     }
 
     /// Why instances are missing, if any are.
-    async fn about_group(&mut self, found: &GroupInfo, evidence: &mut Evidence) -> Result<(), Error> {
-        self.seen.extend(found.group.instances.iter().map(|instance| instance.id.clone()));
+    async fn about_groups(&mut self, found: &[GroupInfo], evidence: &mut Evidence) -> Result<(), Error> {
+        let members = found.iter().flat_map(|found| &found.group.instances);
+        self.seen.extend(members.map(|instance| instance.id.clone()));
         let ids: Vec<String> = self.seen.iter().cloned().collect();
-        let missing = (found.group.instances.len() as u32) < found.group.desired;
+        let lacking: Vec<&GroupInfo> = found.iter().filter(|found| (found.group.instances.len() as u32) < found.group.desired).collect();
         let activities = async {
-            match missing {
-                true => self.aws.autoscaling.failed_activities(&found.group.name, found.created).await,
-                false => Ok(Vec::new()),
-            }
+            let asked = lacking.iter().map(|found| self.aws.autoscaling.failed_activities(&found.group.name, found.created));
+            gather(asked).await.into_iter().collect::<Result<Vec<_>, _>>()
         };
-        let unwell = not_well(&found.group, evidence.targets.as_deref());
+        let unwell = found.iter().any(|found| not_well(&found.group, evidence.targets.as_deref()));
         let instances = async {
-            match unwell || missing {
+            match unwell || !lacking.is_empty() {
                 true => self.aws.ec2.instances_by_id(&ids).await,
                 false => Ok(Vec::new()),
             }
         };
         let (activities, instances) = tokio::join!(activities, instances);
         let activities = passing(activities, evidence)?.unwrap_or_default();
-        evidence.failed_activities = activities.into_iter().map(said).collect();
+        for (found, failures) in lacking.iter().zip(activities) {
+            let told = if found.kind() == CapacityKind::Spot { &mut evidence.no_spot } else { &mut evidence.failed_activities };
+            told.extend(failures.into_iter().map(said));
+        }
         let instances = passing(instances, evidence)?.unwrap_or_default();
-        evidence.ended = instances.into_iter().filter(|instance| instance.state.is_gone()).map(ended).collect();
+        let gone = instances.into_iter().filter(|instance| instance.state.is_gone());
+        let (back, ends): (Vec<_>, Vec<_>) = gone.partition(was_taken_back);
+        evidence.ended = ends.into_iter().map(ended).collect();
+        evidence.taken_back = back.into_iter().map(ended).collect();
         Ok(())
     }
 
     /// Ids of instances that are unhealthy or late and whose console was not read lately.
     fn worth_reading(&self, evidence: &Evidence, all: bool) -> Vec<String> {
-        let members = evidence.group.iter().flat_map(|group| &group.instances).map(|instance| &instance.id);
+        let members = evidence.groups.values().flat_map(|group| &group.instances).map(|instance| &instance.id);
         let state = |id: &String| {
             let target = evidence.targets.iter().flatten().find(|target| target.instance == *id);
             target.map(|target| target.state)
@@ -177,6 +180,13 @@ fn said(activity: FailedActivity) -> String {
         "" => activity.why,
         what => format!("{what}: {}", activity.why),
     }
+}
+
+/// AWS ended a spot instance, or its group did because AWS was about to. Whatever ends by itself says so, spot or not.
+fn was_taken_back(instance: &InstanceInfo) -> bool {
+    let codes = ["Server.SpotInstanceTermination", "Server.SpotInstanceShutdown", "Server.InsufficientInstanceCapacity"];
+    let code = instance.reason.as_ref().map(|(code, _)| code.as_str()).unwrap_or_default();
+    instance.spot && (codes.contains(&code) || code == "Client.UserInitiatedShutdown")
 }
 
 fn ended(instance: InstanceInfo) -> Ended {

@@ -296,6 +296,7 @@ mod tests {
             health_path: "/up".into(),
             variables: [("GREETING".to_string(), "hello".to_string())].into(),
             instance_type: "m7i.large".into(),
+            other_types: vec![],
             health,
             drain: Seconds(30),
         };

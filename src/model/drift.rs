@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Drift, Environment, FleetKey, ReleaseNumber, Route, RuleAction, RuleKey, Service, Serving, World};
+use super::{CapacityKind, Drift, Environment, Fleet, FleetKey, ReleaseNumber, Route, RuleAction, RuleKey, Service, Serving, Share, World};
 
 /// What visitors get: each release's share of each route, averaged over the routes that serve anything.
 pub fn serving(environment: &Environment, world: &World) -> Serving {
@@ -57,6 +57,7 @@ pub fn drift(environment: &Environment, world: &World) -> Vec<Drift> {
             None => judge.worker(service, &mut found),
         }
     }
+    judge.kinds(&mut found);
     judge.strangers(&mut found);
     judge.wrecks(&mut found);
     found.into_iter().map(Drift).collect()
@@ -137,14 +138,38 @@ impl Judge<'_> {
 
     /// A release that serves must have a group with instances.
     fn standing(&self, service: &Service, release: ReleaseNumber, says: &str, found: &mut Vec<String>) {
-        let group = self.world.fleet(&service.name, release).and_then(|fleet| fleet.group.as_ref());
-        match group {
+        let fleet = self.world.fleet(&service.name, release).filter(|fleet| !fleet.groups.is_empty());
+        match fleet {
             None => found.push(format!("{}: {says} {release}, but its Auto Scaling group is missing", service.name)),
-            Some(group) if group.deleting => found.push(format!("{}: {says} {release}, but its group is being deleted", service.name)),
-            Some(group) if group.desired == 0 && self.moving.is_empty() => {
+            Some(fleet) if fleet.standing().next().is_none() => {
+                found.push(format!("{}: {says} {release}, but its group is being deleted", service.name));
+            }
+            Some(fleet) if fleet.desired() == 0 && self.moving.is_empty() => {
                 found.push(format!("{}: {says} {release}, but it sleeps: its group wants no instances", service.name));
             }
             Some(_) => {}
+        }
+    }
+
+    /// Spot that was covered with on-demand instances, and spot that is missing. While an operation is under way, sizes move.
+    fn kinds(&self, found: &mut Vec<String>) {
+        let serves = |fleet: &&Fleet| {
+            let meant = self.world.records.head.as_ref().and_then(|head| head.serving.get(&fleet.key.service));
+            meant == Some(&fleet.key.release)
+        };
+        for fleet in self.world.fleets.iter().filter(serves).filter(|_| self.moving.is_empty()) {
+            let Some(spot) = fleet.group(CapacityKind::Spot) else { continue };
+            let service = self.environment.services.iter().find(|service| service.name == fleet.key.service);
+            let (key, now) = (&fleet.key, fleet.share());
+            let wanted = Share::of(now.total(), service.map_or(0, |service| service.spot));
+            let command = |flag: &str| format!("`adstage scale {} {} {flag}`", self.environment.name, key.service);
+            if now.spot < wanted.spot {
+                found.push(format!("{key} has {now} instead of {wanted}: {} shares them as configured", command("--hand-back")));
+            }
+            if spot.present() < spot.desired {
+                let (there, desired) = (spot.present(), spot.desired);
+                found.push(format!("{key} has {there} of {desired} spot instances: {} covers the others", command("--fallback")));
+            }
         }
     }
 
@@ -155,7 +180,7 @@ impl Judge<'_> {
             let meant = self.world.records.head.as_ref().and_then(|head| head.serving.get(&key.service));
             meant == Some(&key.release)
         };
-        let wrecks = self.world.fleets.iter().filter(|fleet| fleet.group.is_none() && !open && !serves(&fleet.key));
+        let wrecks = self.world.fleets.iter().filter(|fleet| fleet.groups.is_empty() && !open && !serves(&fleet.key));
         found.extend(
             wrecks.map(|fleet| format!("{} has no instances any more, but parts of it are left; the next deploy clears them", fleet.key)),
         );

@@ -109,6 +109,10 @@ pub struct Service {
     pub route: Option<Route>,
     /// EC2 instance type.
     pub instance_type: String,
+    /// Types to take where there is no capacity of that one, in this order.
+    pub other_types: Vec<String>,
+    /// How many percent of its instances are spot.
+    pub spot: u32,
     /// Instances a first release starts with; later ones start from what is live.
     pub instances: u32,
     /// The most instances its group may grow to.

@@ -1,9 +1,11 @@
 //! The instances of one service running one release.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::capacity::{CapacityKind, Share};
 use super::{AppName, EnvironmentName, ReleaseNumber, ServiceName, resource_name, short_name};
 
 /// The identity of a fleet: `web-r42`. Every resource of it is named from this, so a repeated create collides with itself.
@@ -16,9 +18,19 @@ pub struct FleetKey {
 }
 
 impl FleetKey {
-    /// Name of its Auto Scaling group and of its launch template: `shop-production-web-r42`.
+    /// Name of its launch template and of its on-demand group: `shop-production-web-r42`.
     pub fn name(&self, app: &AppName, environment: &EnvironmentName) -> String {
         resource_name(&[app.as_str(), environment.as_str(), self.service.as_str(), &self.release.to_string()])
+    }
+
+    /// Name of its Auto Scaling group of this kind: `shop-production-web-r42`, `shop-production-web-r42-spot`.
+    pub fn group_name(&self, app: &AppName, environment: &EnvironmentName, kind: CapacityKind) -> String {
+        format!("{}{}", self.name(app, environment), kind.suffix())
+    }
+
+    /// Its group of this kind, for people: `web-r42`, `web-r42-spot`.
+    pub fn group(&self, kind: CapacityKind) -> String {
+        format!("{self}{}", kind.suffix())
     }
 
     /// Name of its target group, at most 32 characters.
@@ -38,8 +50,8 @@ impl fmt::Display for FleetKey {
 pub struct Fleet {
     /// Which.
     pub key: FleetKey,
-    /// Its Auto Scaling group.
-    pub group: Option<Group>,
+    /// Its Auto Scaling groups, one per kind of capacity.
+    pub groups: BTreeMap<CapacityKind, Group>,
     /// Its target group with the load balancer's verdicts.
     pub target_group: Option<TargetGroup>,
     /// Its launch template.
@@ -55,9 +67,32 @@ impl Fleet {
         targets.filter(|target| target.state == TargetState::Healthy).count()
     }
 
-    /// Instances it should have.
+    /// Those of one kind.
+    pub fn healthy_of(&self, kind: CapacityKind) -> usize {
+        let member = |id: &str| self.groups.get(&kind).is_some_and(|group| group.instances.iter().any(|member| member.id == id));
+        let targets = self.target_group.iter().flat_map(|group| &group.targets);
+        targets.filter(|target| target.state == TargetState::Healthy && member(&target.instance)).count()
+    }
+
+    /// Its group of this kind, unless it is on its way out.
+    pub fn group(&self, kind: CapacityKind) -> Option<&Group> {
+        self.groups.get(&kind).filter(|group| !group.deleting)
+    }
+
+    /// Its groups that are not on their way out.
+    pub fn standing(&self) -> impl Iterator<Item = (CapacityKind, &Group)> {
+        self.groups.iter().filter(|(_, group)| !group.deleting).map(|(kind, group)| (*kind, group))
+    }
+
+    /// Instances it should have, over all its groups.
     pub fn desired(&self) -> u32 {
-        self.group.as_ref().map_or(0, |group| group.desired)
+        self.groups.values().map(|group| group.desired).sum()
+    }
+
+    /// What each of its groups should have.
+    pub fn share(&self) -> Share {
+        let of = |kind| self.group(kind).map_or(0, |group| group.desired);
+        Share { on_demand: of(CapacityKind::OnDemand), spot: of(CapacityKind::Spot) }
     }
 }
 
@@ -76,6 +111,14 @@ pub struct Group {
     pub deleting: bool,
     /// Its instances.
     pub instances: Vec<GroupInstance>,
+}
+
+impl Group {
+    /// Instances that are there or on their way, without those that leave.
+    pub fn present(&self) -> u32 {
+        let leaving = |instance: &&GroupInstance| instance.lifecycle.starts_with("Terminat") || instance.lifecycle.starts_with("Detach");
+        u32::try_from(self.instances.iter().filter(|instance| !leaving(instance)).count()).unwrap_or(u32::MAX)
+    }
 }
 
 /// An instance as its group sees it.

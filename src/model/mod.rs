@@ -2,6 +2,7 @@
 //!
 //! One word per thing; the words are the ones printed on the screen.
 
+mod capacity;
 mod console;
 mod drift;
 mod duration;
@@ -20,6 +21,7 @@ mod traffic;
 mod userdata;
 mod world;
 
+pub use capacity::{CapacityKind, Share};
 pub use console::{ConsoleLine, tail_of};
 pub use drift::{drift, serving};
 pub use duration::Seconds;

@@ -174,6 +174,8 @@ pub mod tag {
     pub const MODE: &str = "adstage:mode";
     /// The services an instance must run, separated by spaces.
     pub const SERVICES: &str = "adstage:services";
+    /// The kind of capacity of a group and its instances: `spot`. On-demand is what says nothing else.
+    pub const CAPACITY: &str = "adstage:capacity";
     /// The release, `r42`.
     pub const RELEASE: &str = "adstage:release";
     /// The operation that made it.

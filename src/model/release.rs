@@ -36,6 +36,9 @@ pub struct ServiceSpec {
     pub variables: BTreeMap<String, String>,
     /// EC2 instance type.
     pub instance_type: String,
+    /// Types to take where there is no capacity of that one, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_types: Vec<String>,
     /// How the load balancer checks it.
     pub health: HealthCheck,
     /// How long connections may take to end.

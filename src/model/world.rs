@@ -162,6 +162,8 @@ pub enum OperationKind {
     Deploy,
     /// Back to an earlier one.
     Rollback,
+    /// Another number of instances.
+    Scale,
     /// Load balancer, listener, rules.
     Setup,
     /// An image.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    AGENT_PORT, DeployTiming, Environment, FleetKey, Release, ReleaseNumber, Service, ServiceName, ServiceSpec, UserData, UserDataError,
-    UserService,
+    AGENT_PORT, CapacityKind, DeployTiming, Environment, FleetKey, Release, ReleaseNumber, Seconds, Service, ServiceName, ServiceSpec,
+    Share, UserData, UserDataError, UserService,
 };
 
 use super::situation::Standing;
@@ -19,6 +19,7 @@ pub(super) fn spec(service: &Service, timing: &DeployTiming) -> ServiceSpec {
         health_path: service.health_path.clone(),
         variables: service.variables.clone(),
         instance_type: service.instance_type.clone(),
+        other_types: service.other_types.clone(),
         health: timing.health.clone(),
         drain: timing.drain,
     }
@@ -46,11 +47,25 @@ pub(super) fn told(environment: &Environment, release: Option<ReleaseNumber>, se
     UserData::new(environment.app.clone(), environment.name.clone(), release, services)
 }
 
+/// How long spot that is on its way is waited for: on AWS it comes within seconds, or not for a long time.
+const SPOT_PATIENCE: Seconds = Seconds(120);
+
+/// For a fleet that was to get spot just now: whether it did, and what makes up for it.
+pub(super) fn cover(fleet: &FleetKey, shares: &[(CapacityKind, u32)], timing: &DeployTiming) -> Option<[Step; 2]> {
+    let of = |kind| shares.iter().find(|(other, _)| *other == kind).map_or(0, |(_, size)| *size);
+    let share = Share { on_demand: of(CapacityKind::OnDemand), spot: of(CapacityKind::Spot) };
+    let within = SPOT_PATIENCE.min(Seconds(timing.healthy_within.0 / 2));
+    let steps = [Step::AwaitSpot { fleet: fleet.clone(), within }, Step::CoverSpot { fleet: fleet.clone(), share }];
+    (share.spot > 0).then_some(steps)
+}
+
 /// One fleet to be made.
 pub(super) struct Candidate {
     pub fleet: FleetKey,
     template: TemplateSpec,
     target_group: TargetGroupSpec,
+    types: Vec<String>,
+    shares: Vec<(CapacityKind, u32)>,
     size: u32,
     max: u32,
 }
@@ -69,7 +84,12 @@ impl Candidate {
         };
         let target_group = TargetGroupSpec { port, path, health: spec.health.clone(), drain: spec.drain };
         let size = standing.size();
-        Ok(Self { fleet, template, target_group, size, max: standing.max(size) })
+        // One type alone is the template's own.
+        let types = match spec.other_types.is_empty() {
+            true => Vec::new(),
+            false => std::iter::once(&spec.instance_type).chain(&spec.other_types).cloned().collect(),
+        };
+        Ok(Self { fleet, template, target_group, types, shares: standing.shares(size), size, max: standing.max(size) })
     }
 
     /// What an Auto Scaling group needs before it can be made.
@@ -86,8 +106,18 @@ impl Candidate {
         Step::CreateTestRule { fleet: self.fleet.clone() }
     }
 
-    pub fn launch(&self) -> Step {
-        Step::LaunchFleet { fleet: self.fleet.clone(), size: self.size, max: self.max }
+    /// A group of each kind, each with room for all there may be: one kind stands in for the other.
+    pub fn launch(&self) -> Vec<Step> {
+        let step = |(kind, size): &(CapacityKind, u32)| {
+            let (fleet, types) = (self.fleet.clone(), self.types.clone());
+            Step::LaunchFleet { fleet, kind: *kind, types, size: *size, max: self.max }
+        };
+        self.shares.iter().map(step).collect()
+    }
+
+    /// Spot may not be to be had.
+    pub fn cover(&self, timing: &DeployTiming) -> Option<[Step; 2]> {
+        cover(&self.fleet, &self.shares, timing)
     }
 
     pub fn wait(&self, timing: &DeployTiming) -> Step {

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Environment, Image, OperationKind, Release, ReleaseNumber, Seconds, ServiceName, Verdict, World};
+use crate::model::{CapacityKind, Environment, Image, OperationKind, Release, ReleaseNumber, Seconds, ServiceName, Share, Verdict, World};
 
 use super::candidate::{Candidate, spec};
 use super::draft::{Doomed, Draft};
@@ -74,7 +74,8 @@ fn order(situation: &Situation, standings: &[&Standing], release: Release, candi
     let tests: Vec<_> = candidates.iter().map(Candidate::test_rule).collect();
     let idle: Vec<_> = rules(standings).filter_map(|rule| draft.idle(rule, number)).collect();
     draft.wave(StageName::Prepare, tests.into_iter().chain(idle));
-    draft.wave(StageName::Launch, candidates.iter().map(Candidate::launch));
+    draft.wave(StageName::Launch, candidates.iter().flat_map(Candidate::launch));
+    draft.cover(StageName::Await, candidates.iter().filter_map(|candidate| candidate.cover(timing)));
     draft.wave(StageName::Await, candidates.iter().map(|candidate| candidate.wait(timing)));
     draft.wave(StageName::Verify, standings.iter().filter_map(|standing| compare(standing, number)));
     draft.wave(StageName::CutOver, standings.iter().flat_map(|standing| pins(standing, number)));
@@ -126,18 +127,22 @@ pub(super) fn rules<'a>(standings: &'a [&Standing]) -> impl Iterator<Item = &'a 
 }
 
 fn compare(standing: &Standing, number: ReleaseNumber) -> Option<Step> {
-    standing.live_group()?;
-    Some(Step::CompareCapacity { candidate: standing.key(number), live: standing.key(standing.live?) })
+    Some(Step::CompareCapacity { candidate: standing.key(number), live: standing.key(standing.live_fleet()?) })
 }
 
 /// A fleet that is about to lose its visitors must not shrink for want of load: it is what a rollback goes back to.
 pub(super) fn pins(standing: &Standing, next: ReleaseNumber) -> Vec<Step> {
     let losing = standing.weights.0.iter().filter(|(release, weight)| **weight > 0 && **release != next);
-    let pin = |release: ReleaseNumber| {
-        let group = standing.group(release)?;
-        Some(Step::PinSize { fleet: standing.key(release), min_before: group.min, size: group.desired })
+    let pins = |release: ReleaseNumber| {
+        let pin = move |(kind, group): (_, &crate::model::Group)| Step::PinSize {
+            fleet: standing.key(release),
+            kind,
+            min_before: group.min,
+            size: group.desired,
+        };
+        standing.groups(release).into_iter().map(pin)
     };
-    losing.filter_map(|(release, _)| pin(*release)).collect()
+    losing.flat_map(|(release, _)| pins(*release)).collect()
 }
 
 fn watch(situation: &Situation, standings: &[&Standing], number: ReleaseNumber) -> Vec<Step> {
@@ -157,10 +162,10 @@ fn settle(situation: &Situation, standings: &[&Standing], number: ReleaseNumber,
     let mut steps = Vec::new();
     let mut doomed = Vec::new();
     for standing in standings {
-        steps.push(settled(standing, number, standing.size()));
+        steps.extend(settled(standing, number, standing.size()));
         let mut kept = standing.by_worth();
         kept.retain(|release| *release != number && !crowded(draft, standing, *release));
-        steps.extend(kept.iter().take(keep).filter_map(|release| asleep(standing, *release)));
+        steps.extend(kept.iter().take(keep).flat_map(|release| asleep(standing, *release)));
         doomed.extend(kept.iter().skip(keep).map(|release| Doomed::new(situation, standing, *release)));
     }
     draft.remove(StageName::Settle, &doomed, steps);
@@ -172,14 +177,29 @@ fn crowded(draft: &Draft, standing: &Standing, release: ReleaseNumber) -> bool {
     draft.stages.iter().flat_map(|stage| &stage.steps).any(|step| matches!(step, Step::RetireFleet { fleet, .. } if *fleet == key))
 }
 
-pub(super) fn settled(standing: &Standing, number: ReleaseNumber, size: u32) -> Step {
-    Step::SettleFleet { fleet: standing.key(number), min: standing.service.instances.min(size), max: standing.max(size) }
+/// Each group may shrink to its share of the configured size, and grow to all there may be: one kind stands in for the other.
+pub(super) fn settled(standing: &Standing, number: ReleaseNumber, size: u32) -> Vec<Step> {
+    let shares = standing.shares_of(number, size);
+    let alone = shares.len() == 1;
+    let least = Share::of(standing.service.instances.min(size), if alone { 0 } else { standing.service.spot });
+    let step = |(kind, size): (CapacityKind, u32)| {
+        let min = if alone { least.total() } else { least.kind(kind) };
+        Step::SettleFleet { fleet: standing.key(number), kind, min: min.min(size), max: standing.max(size) }
+    };
+    shares.into_iter().map(step).collect()
 }
 
 /// A worker's fleet down to nothing, its template and target group kept.
-pub(super) fn asleep(standing: &Standing, release: ReleaseNumber) -> Option<Step> {
-    let group = standing.group(release).filter(|group| standing.rule.is_none() && group.desired > 0)?;
-    Some(Step::ResizeFleet { fleet: standing.key(release), size_before: group.desired, size: 0, max: group.max })
+pub(super) fn asleep(standing: &Standing, release: ReleaseNumber) -> Vec<Step> {
+    let awake = standing.groups(release).into_iter().filter(|(_, group)| standing.rule.is_none() && group.desired > 0);
+    let step = |(kind, group): (CapacityKind, &crate::model::Group)| Step::ResizeFleet {
+        fleet: standing.key(release),
+        kind,
+        size_before: group.desired,
+        size: 0,
+        max: group.max,
+    };
+    awake.map(step).collect()
 }
 
 /// Nothing new to make. If the deploy that made it was cut short, what it left undone after the cutover is done now, and recorded.

@@ -42,6 +42,13 @@ impl Draft {
         }
     }
 
+    /// For each fleet that was to get spot: whether it did, and after that what makes up for it.
+    pub fn cover(&mut self, name: StageName, covers: impl IntoIterator<Item = [Step; 2]>) {
+        let (looks, covers): (Vec<_>, Vec<_>) = covers.into_iter().map(|[look, cover]| (look, cover)).unzip();
+        self.wave(name, looks);
+        self.wave(name, covers);
+    }
+
     /// The release joins the route at weight 0. Nothing to do if it is there, or if the route has nothing released yet: a rule cannot
     /// forward to weight 0 alone, and the test rule makes the load balancer check the fleet meanwhile.
     pub fn idle(&mut self, rule: &RuleKey, release: ReleaseNumber) -> Option<Step> {

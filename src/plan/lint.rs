@@ -89,7 +89,7 @@ impl<'a> Walk<'a> {
             Step::CreateLaunchTemplate { fleet, .. } => _ = self.made.insert((fleet, 0)),
             Step::CreateTargetGroup { fleet, .. } => _ = self.made.insert((fleet, 1)),
             Step::CreateTestRule { fleet } => _ = self.made.insert((fleet, 2)),
-            Step::LaunchFleet { fleet, size, .. } => self.launch(fleet, *size),
+            Step::LaunchFleet { fleet, .. } => self.launch(fleet),
             Step::AwaitHealthy { fleet, count, .. } if *count > 0 => _ = self.awaited.insert(fleet),
             Step::PinSize { fleet, .. } => _ = self.pinned.insert(fleet),
             Step::IdleInRoute { rule, before, after } => self.idle(rule, before, after),
@@ -115,13 +115,17 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn launch(&mut self, fleet: &'a FleetKey, size: u32) {
+    fn launch(&mut self, fleet: &'a FleetKey) {
         self.launched.insert(fleet);
         let missing = ["template", "target group", "test rule"].into_iter().zip(0..).find(|(_, part)| !self.made.contains(&(fleet, *part)));
         if let Some((part, _)) = missing {
             self.flaw(FOUNDATIONS, format!("{fleet} has no {part}"));
         }
-        if size == 0 {
+        let size = |step: &Step| match step {
+            Step::LaunchFleet { fleet: made, size, .. } if made == fleet => *size,
+            _ => 0,
+        };
+        if self.plan.stages.iter().flat_map(|stage| &stage.steps).map(size).sum::<u32>() == 0 {
             self.flaw(VERIFY_FIRST, format!("{fleet} is launched empty"));
         }
     }
@@ -152,7 +156,7 @@ impl<'a> Walk<'a> {
         }
         for (release, _) in before.0.iter().filter(|(release, weight)| **weight > 0 && after.0.get(release).is_none_or(|left| *left == 0)) {
             let fleet = FleetKey { service: rule.service.clone(), release: *release };
-            let gone = self.world.is_some_and(|world| world.fleet(&fleet.service, *release).is_none_or(|fleet| fleet.group.is_none()));
+            let gone = self.world.is_some_and(|world| world.fleet(&fleet.service, *release).is_none_or(|fleet| fleet.groups.is_empty()));
             if !gone && !self.pinned.contains(&fleet) {
                 self.flaw(PIN_FIRST, format!("{fleet} is not pinned"));
             }
@@ -224,11 +228,12 @@ impl<'a> Walk<'a> {
                 Step::IdleInRoute { rule, .. } | Step::CutOverTraffic { rule, .. } | Step::LeaveRoute { rule, .. } => {
                     format!("route {rule}")
                 }
-                Step::PinSize { fleet, .. }
-                | Step::LaunchFleet { fleet, .. }
-                | Step::SettleFleet { fleet, .. }
-                | Step::ResizeFleet { fleet, .. }
-                | Step::RetireFleet { fleet, .. } => format!("group {fleet}"),
+                Step::PinSize { fleet, kind, .. }
+                | Step::LaunchFleet { fleet, kind, .. }
+                | Step::SettleFleet { fleet, kind, .. }
+                | Step::ResizeFleet { fleet, kind, .. }
+                | Step::ScaleFleet { fleet, kind, .. } => format!("group {}", fleet.group(*kind)),
+                Step::RetireFleet { fleet, .. } | Step::CoverSpot { fleet, .. } => format!("group {fleet}"),
                 _ => continue,
             };
             if !touched.insert(subject.clone()) {

@@ -15,6 +15,7 @@ mod render;
 mod resume;
 mod review;
 mod rollback;
+mod scale;
 mod select;
 mod setup;
 mod shelf;
@@ -32,6 +33,7 @@ pub use render::{render, render_course};
 pub use resume::{Ask, Backward, Course, KEPT, Onward, SECOND_LOOK, Unfinished, Unresumable, resume, undoing};
 pub use review::{BoxRequest, Wanted, approve_box, create_box, delete_box, extend_box, sweep_box};
 pub use rollback::{RollbackRequest, rollback};
+pub use scale::{ScaleRequest, Sizes, scale};
 pub use select::{Elsewhere, Neighbour};
 pub use setup::setup;
 pub use shelf::{PruneRequest, Shared, copy_image, fetch_image, prune, share_image};
@@ -133,8 +135,13 @@ impl fmt::Display for StageName {
 
 impl Plan {
     /// The first stage from which nothing is undone any more, because visitors are on the release: after the last cutover; without one
-    /// (workers only) where the watch or the settling begins. Setups and bakes have none.
+    /// (workers only) where the watch or the settling begins. When a fleet gets another size, after the last change. Setups and bakes have none.
     pub fn turning_point(&self) -> Option<usize> {
+        if self.kind == OperationKind::Scale {
+            // Once the sizes are what was asked for, waiting for the instances takes nothing back.
+            let changes = |stage: &Stage| !stage.steps.iter().all(Step::only_looks);
+            return self.stages.iter().rposition(changes).map(|last| last + 1);
+        }
         if !matches!(self.kind, OperationKind::Deploy | OperationKind::Rollback) {
             return None;
         }

@@ -64,6 +64,8 @@ fn header(plan: &Plan) -> String {
     let number = release.map(|release| release.number.to_string()).unwrap_or_default();
     let nothing = plan.stages.is_empty();
     match (plan.kind, plan.previous) {
+        (OperationKind::Scale, _) if nothing => "nothing to change".to_string(),
+        (OperationKind::Scale, _) => "other sizes".to_string(),
         (OperationKind::Setup, _) if nothing => "nothing is missing".to_string(),
         (OperationKind::Setup, _) => "what is missing is made".to_string(),
         (OperationKind::Bake, _) if nothing => "nothing to bake".to_string(),

@@ -7,9 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Environment, ImageState, OperationKind, ReleaseNumber, ReleaseRecord, Seconds, ServiceName, Verdict, World};
+use crate::model::{
+    CapacityKind, Environment, ImageState, OperationKind, ReleaseNumber, ReleaseRecord, Seconds, ServiceName, Verdict, World,
+};
 
-use super::candidate::Candidate;
+use super::candidate::{Candidate, cover};
 use super::deploy::{asleep, clear, crowded_out, pins, settled, wrecks};
 use super::draft::{Doomed, Draft};
 use super::refusal::{Reasons, Refusal};
@@ -101,18 +103,17 @@ impl Return<'_, '_> {
 
     /// Instances to wait for, and the size to bring the fleet to first if it has fewer.
     fn size(&self) -> u32 {
-        let running = self.standing.group(self.number()).map_or(0, |group| group.desired);
-        running.max(self.standing.size())
+        self.standing.desired(self.number()).max(self.standing.size())
     }
 
     fn settle(&self) -> Vec<Step> {
         let left = self.standing.live.filter(|_| self.standing.rule.is_none());
-        let sleeping = left.and_then(|release| asleep(self.standing, release));
-        [settled(self.standing, self.number(), self.size())].into_iter().chain(sleeping).collect()
+        let sleeping = left.map(|release| asleep(self.standing, release)).unwrap_or_default();
+        settled(self.standing, self.number(), self.size()).into_iter().chain(sleeping).collect()
     }
 
     fn asleep(&self) -> bool {
-        self.standing.group(self.number()).is_some_and(|group| group.desired == 0)
+        self.standing.stands(self.number()) && self.standing.desired(self.number()) == 0
     }
 
     /// What a fleet that is still there lacks before it is checked.
@@ -121,10 +122,29 @@ impl Return<'_, '_> {
         fleet.test_rule.is_none().then(|| Step::CreateTestRule { fleet: fleet.key.clone() })
     }
 
-    fn grow(&self) -> Option<Step> {
-        let group = self.standing.group(self.number()).filter(|_| self.candidate.is_none())?;
-        let (size, fleet) = (self.size(), self.standing.key(self.number()));
-        (group.desired < size).then(|| Step::ResizeFleet { fleet, size_before: group.desired, size, max: self.standing.max(size) })
+    fn grow(&self) -> Vec<Step> {
+        if self.candidate.is_some() || self.standing.desired(self.number()) >= self.size() {
+            return Vec::new();
+        }
+        let wanted = self.standing.shares_of(self.number(), self.size());
+        let step = |(kind, group): (CapacityKind, &crate::model::Group)| {
+            let size = wanted.iter().find(|(other, _)| *other == kind).map_or(group.desired, |(_, size)| *size);
+            let fleet = self.standing.key(self.number());
+            let step = Step::ResizeFleet { fleet, kind, size_before: group.desired, size, max: self.standing.max(size) };
+            (group.desired < size).then_some(step)
+        };
+        self.standing.groups(self.number()).into_iter().filter_map(step).collect()
+    }
+
+    /// Spot that is made or grown may not be to be had.
+    fn cover(&self, environment: &Environment) -> Option<[Step; 2]> {
+        let timing = &environment.timing;
+        if let Some(candidate) = &self.candidate {
+            return candidate.cover(timing);
+        }
+        let spot = |step: &Step| matches!(step, Step::ResizeFleet { kind: CapacityKind::Spot, .. });
+        let (number, size) = (self.number(), self.size());
+        self.grow().iter().any(spot).then(|| cover(&self.standing.key(number), &self.standing.shares_of(number, size), timing)).flatten()
     }
 
     fn wait(&self, environment: &Environment) -> Step {
@@ -133,7 +153,7 @@ impl Return<'_, '_> {
             Some(candidate) => candidate.wait(timing),
             None => {
                 let (within, stable_for) =
-                    if self.grow().is_some() { (timing.healthy_within, timing.stable_for) } else { (NOW, Seconds(0)) };
+                    if !self.grow().is_empty() { (timing.healthy_within, timing.stable_for) } else { (NOW, Seconds(0)) };
                 Step::AwaitHealthy { fleet: self.standing.key(self.number()), count: self.size(), within, stable_for }
             }
         }
@@ -148,7 +168,8 @@ fn raise(situation: &Situation, returns: &[&Return], [prepare, launch, wait]: [S
         made().map(Candidate::test_rule).chain(returns.iter().filter_map(|going| going.missing_test_rule())).collect();
     checked.extend(returns.iter().filter_map(|going| draft.idle(going.standing.rule.as_ref()?, going.number())));
     draft.wave(prepare, checked);
-    draft.wave(launch, made().map(Candidate::launch).chain(returns.iter().filter_map(|going| going.grow())));
+    draft.wave(launch, made().flat_map(Candidate::launch).chain(returns.iter().flat_map(|going| going.grow())));
+    draft.cover(wait, returns.iter().filter_map(|going| going.cover(situation.environment)));
     draft.wave(wait, returns.iter().map(|going| going.wait(situation.environment)));
 }
 
@@ -170,8 +191,8 @@ fn in_the_way(situation: &Situation, returns: &[Return], draft: &Draft) -> Vec<D
 fn finished(situation: &Situation, targets: &Targets) -> Vec<Step> {
     let there = |standing: &&Standing| standing.live.is_some() && targets.get(&standing.service.name) == standing.live.as_ref();
     let Cut::After(_) = situation.cut else { return Vec::new() };
-    let settled = |standing: &Standing| Some(settled(standing, standing.live?, standing.size()));
-    situation.standings.iter().filter(there).filter_map(settled).collect()
+    let settled = |standing: &Standing| standing.live.map(|live| settled(standing, live, standing.size())).unwrap_or_default();
+    situation.standings.iter().filter(there).flat_map(settled).collect()
 }
 
 /// The deploy that was cut short had changed nothing that is served: its remains go, and all is as before.
@@ -319,7 +340,7 @@ fn notes(situation: &Situation, targets: &Targets, returns: &[Return], before: &
                 "{name}-{number} is gone: it is launched again from {}, which takes as long as a deploy",
                 going.to.release.image
             ));
-        } else if going.grow().is_some() {
+        } else if !going.grow().is_empty() {
             let why = if going.asleep() { "sleeps: it is woken" } else { "has fewer instances than are live: it grows" };
             let when = if later(going) { "once the visitors are back" } else { "first" };
             notes.push(format!("{name}-{number} {why} {when}"));
@@ -328,7 +349,7 @@ fn notes(situation: &Situation, targets: &Targets, returns: &[Return], before: &
             notes.push(format!("{number} is marked bad: {reason}"));
         }
     }
-    if returns.iter().any(|going| later(going) && going.grow().is_none()) {
+    if returns.iter().any(|going| later(going) && going.grow().is_empty()) {
         notes.push("workers follow once the visitors are back".to_string());
     }
     for standing in situation.standings.iter().filter(|standing| !targets.contains_key(&standing.service.name)) {

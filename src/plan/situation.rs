@@ -14,8 +14,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Environment, Fleet, FleetKey, Group, OperationKind, OperationRecord, Outcome, ReleaseNumber, RuleAction, RuleKey, Service, ServiceName,
-    Verdict, Weights, World,
+    CapacityKind, Environment, Fleet, FleetKey, Group, OperationKind, OperationRecord, Outcome, ReleaseNumber, RuleAction, RuleKey,
+    Service, ServiceName, Share, Verdict, Weights, World,
 };
 
 /// One environment's services as they stand.
@@ -60,7 +60,7 @@ impl<'a> Situation<'a> {
         {
             // Its workers were verified together with what the visitors got. (Those of a rollback may not even be awake.)
             for standing in standings.iter_mut().filter(|standing| standing.rule.is_none()) {
-                standing.live = operation.release.filter(|release| standing.group(*release).is_some()).or(standing.live);
+                standing.live = operation.release.filter(|release| standing.stands(*release)).or(standing.live);
             }
         }
         Self { environment, world, standings, cut }
@@ -108,6 +108,7 @@ pub(super) fn said(operation: &OperationRecord) -> String {
     let kind = match operation.kind {
         OperationKind::Rollback => "rollback to",
         OperationKind::Deploy => "deploy of",
+        OperationKind::Scale => return format!("the change of sizes by {}", operation.by),
         OperationKind::Setup => return format!("the setup by {}", operation.by),
         OperationKind::Bake => return format!("the bake by {}", operation.by),
         OperationKind::Images => return format!("what {} does with images", operation.by),
@@ -167,8 +168,8 @@ impl<'a> Standing<'a> {
 
     /// The release of a worker that works: as recorded, unless that one sleeps while another is awake.
     fn working(&self) -> Option<ReleaseNumber> {
-        let awake = |release: &ReleaseNumber| self.group(*release).is_some_and(|group| group.desired > 0);
-        let recorded = self.recorded().filter(|release| self.group(*release).is_some())?;
+        let awake = |release: &ReleaseNumber| self.desired(*release) > 0;
+        let recorded = self.recorded().filter(|release| self.stands(*release))?;
         let newest_awake = || self.fleets.iter().rev().map(|fleet| fleet.key.release).find(awake);
         if awake(&recorded) { Some(recorded) } else { newest_awake().or(Some(recorded)) }
     }
@@ -186,20 +187,53 @@ impl<'a> Standing<'a> {
         self.fleets.iter().find(|fleet| fleet.key.release == release).copied()
     }
 
-    /// The Auto Scaling group of a release, unless it is on its way out.
-    pub fn group(&self, release: ReleaseNumber) -> Option<&'a Group> {
-        self.fleet(release)?.group.as_ref().filter(|group| !group.deleting)
+    /// The Auto Scaling groups of a release, except those on their way out.
+    pub fn groups(&self, release: ReleaseNumber) -> Vec<(CapacityKind, &'a Group)> {
+        self.fleet(release).into_iter().flat_map(Fleet::standing).collect()
     }
 
-    pub fn live_group(&self) -> Option<&'a Group> {
-        self.group(self.live?)
+    /// The release has a group that is not on its way out.
+    pub fn stands(&self, release: ReleaseNumber) -> bool {
+        !self.groups(release).is_empty()
+    }
+
+    /// Instances the groups of a release should have.
+    pub fn desired(&self, release: ReleaseNumber) -> u32 {
+        self.groups(release).iter().map(|(_, group)| group.desired).sum()
+    }
+
+    /// The live release, if it has a group that is not on its way out.
+    pub fn live_fleet(&self) -> Option<ReleaseNumber> {
+        self.live.filter(|live| self.stands(*live))
+    }
+
+    /// So many instances shared between the kinds, for a fleet that is to be made: a group of each kind the service has.
+    pub fn shares(&self, size: u32) -> Vec<(CapacityKind, u32)> {
+        let share = Share::of(size, self.service.spot);
+        let kinds = CapacityKind::ALL.into_iter().filter(|kind| kind.is_on_demand() || self.service.spot > 0);
+        kinds.map(|kind| (kind, share.kind(kind))).collect()
+    }
+
+    /// The same for a fleet that may be there: shared between the groups it has, as configured, none of them made smaller.
+    pub fn shares_of(&self, release: ReleaseNumber, size: u32) -> Vec<(CapacityKind, u32)> {
+        let groups = self.groups(release);
+        let now = |kind| groups.iter().find(|(other, _)| *other == kind).map(|(_, group)| group.desired);
+        let spot = match (now(CapacityKind::OnDemand), now(CapacityKind::Spot)) {
+            (None, None) => return self.shares(size),
+            (_, None) => return vec![(CapacityKind::OnDemand, size)],
+            (on_demand, Some(spot)) => {
+                let most = size.saturating_sub(on_demand.unwrap_or(0)).max(spot);
+                Share::of(size, self.service.spot).spot.clamp(spot, most)
+            }
+        };
+        vec![(CapacityKind::OnDemand, size.saturating_sub(spot)), (CapacityKind::Spot, spot)]
     }
 
     /// Instances a candidate needs: what is live now, never a configured minimum; the configured number for a first release.
     pub fn size(&self) -> u32 {
         let running = self.fleets.iter().filter(|fleet| self.weights.0.get(&fleet.key.release).is_some_and(|weight| *weight > 0));
         let split = running.map(|fleet| fleet.desired()).max();
-        self.live_group().map(|group| group.desired).or(split).filter(|size| *size > 0).unwrap_or(self.service.instances)
+        self.live_fleet().map(|live| self.desired(live)).or(split).filter(|size| *size > 0).unwrap_or(self.service.instances)
     }
 
     /// The most instances a fleet of this size may grow to.
@@ -214,8 +248,9 @@ impl<'a> Standing<'a> {
 
     /// Has every part, so it can take visitors again.
     pub fn complete(&self, release: ReleaseNumber) -> bool {
-        let whole = |fleet: &Fleet| fleet.target_group.is_some() && fleet.template.is_some();
-        self.group(release).is_some() && self.fleet(release).is_some_and(whole)
+        let whole =
+            |fleet: &Fleet| fleet.target_group.is_some() && fleet.template.is_some() && fleet.group(CapacityKind::OnDemand).is_some();
+        self.fleet(release).is_some_and(whole)
     }
 
     /// Fleets that neither serve nor could: remains of something that was cut short. Never one with a visitor, never one the records name.

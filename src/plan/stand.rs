@@ -2,7 +2,9 @@
 //!
 //! Every step of the closed list says it; what the world does not show is said to be unseen, and then the journal is believed.
 
-use crate::model::{FleetKey, Group, ImageState, Provenance, Route, RuleAction, RuleKey, ServiceName, Weights, World};
+use crate::model::{
+    CapacityKind, Fleet, FleetKey, Group, ImageState, Provenance, Route, RuleAction, RuleKey, ServiceName, Share, Weights, World,
+};
 
 use super::setup::same;
 use super::{Plan, Step};
@@ -11,6 +13,7 @@ use super::{Plan, Step};
 macro_rules! unseen {
     () => {
         Step::AwaitHealthy { .. }
+            | Step::AwaitSpot { .. }
             | Step::CompareCapacity { .. }
             | Step::WatchFleet { .. }
             | Step::LaunchBuilder { .. }
@@ -59,7 +62,7 @@ enum Thing<'a> {
     Template(&'a FleetKey),
     TargetGroup(&'a FleetKey),
     TestRule(&'a FleetKey),
-    Group(&'a FleetKey),
+    Group(&'a FleetKey, CapacityKind),
 }
 
 /// True if the later step writes to something the earlier one wrote to.
@@ -73,12 +76,15 @@ fn things(step: &Step) -> Vec<Thing<'_>> {
         Step::CreateLaunchTemplate { fleet, .. } => vec![Thing::Template(fleet)],
         Step::CreateTargetGroup { fleet, .. } => vec![Thing::TargetGroup(fleet)],
         Step::CreateTestRule { fleet } => vec![Thing::TestRule(fleet)],
-        Step::LaunchFleet { fleet, .. }
-        | Step::PinSize { fleet, .. }
-        | Step::SettleFleet { fleet, .. }
-        | Step::ResizeFleet { fleet, .. } => vec![Thing::Group(fleet)],
+        Step::LaunchFleet { fleet, kind, .. }
+        | Step::PinSize { fleet, kind, .. }
+        | Step::SettleFleet { fleet, kind, .. }
+        | Step::ResizeFleet { fleet, kind, .. }
+        | Step::ScaleFleet { fleet, kind, .. } => vec![Thing::Group(fleet, *kind)],
+        Step::CoverSpot { fleet, .. } => CapacityKind::ALL.map(|kind| Thing::Group(fleet, kind)).into(),
         Step::RetireFleet { fleet, .. } => {
-            vec![Thing::Template(fleet), Thing::TargetGroup(fleet), Thing::TestRule(fleet), Thing::Group(fleet)]
+            let groups = CapacityKind::ALL.map(|kind| Thing::Group(fleet, kind));
+            [Thing::Template(fleet), Thing::TargetGroup(fleet), Thing::TestRule(fleet)].into_iter().chain(groups).collect()
         }
         Step::IdleInRoute { rule, .. } | Step::CutOverTraffic { rule, .. } | Step::LeaveRoute { rule, .. } => vec![Thing::Route(rule)],
         Step::CreateLoadBalancer
@@ -107,20 +113,25 @@ pub fn stand(step: &Step, world: &World) -> Stand {
                 Some(_) => Stand::Elsewhere(format!("{release} has visitors on route {rule}: {weights}")),
             },
         },
-        Step::LaunchFleet { fleet, size, .. } => match group(world, fleet) {
+        Step::LaunchFleet { fleet, kind, size, .. } => match group(world, fleet, *kind) {
             None => Stand::Before,
-            Some(group) if group.deleting => Stand::Half(format!("group {fleet} is being deleted")),
-            Some(group) if group.desired < *size => Stand::Half(format!("{fleet} has {} of {size} instances", group.desired)),
+            Some(group) if group.deleting => Stand::Half(format!("group {} is being deleted", fleet.group(*kind))),
+            Some(group) if group.desired < *size => {
+                Stand::Half(format!("{} has {} of {size} instances", fleet.group(*kind), group.desired))
+            }
             Some(_) => Stand::After,
         },
-        Step::PinSize { fleet, min_before, size } => sized(world, fleet, |group| match group.min {
+        Step::PinSize { fleet, kind, min_before, size } => sized(world, fleet, *kind, |group| match group.min {
             min if min >= *size => Stand::After,
             min if min == *min_before => Stand::Before,
-            min => Stand::Half(format!("the smallest size of {fleet} is {min}")),
+            min => Stand::Half(format!("the smallest size of {} is {min}", fleet.group(*kind))),
         }),
         // The group's health type is not looked at.
-        Step::SettleFleet { fleet, .. } => sized(world, fleet, |_| Stand::Unseen),
-        Step::ResizeFleet { fleet, size_before, size, .. } => sized(world, fleet, |group| resized(fleet, group, *size_before, *size)),
+        Step::SettleFleet { fleet, kind, .. } => sized(world, fleet, *kind, |_| Stand::Unseen),
+        Step::ResizeFleet { fleet, kind, size_before, size, .. } | Step::ScaleFleet { fleet, kind, size_before, size, .. } => {
+            sized(world, fleet, *kind, |group| resized(&fleet.group(*kind), group, *size_before, *size))
+        }
+        Step::CoverSpot { fleet, share } => covered(world, fleet, *share),
         Step::RetireFleet { fleet, .. } => retired(world, fleet),
         Step::CreateLoadBalancer => made(world.address.is_some()),
         Step::CreateListener => made(world.listener.is_some()),
@@ -171,12 +182,12 @@ fn made(there: bool) -> Stand {
     if there { Stand::After } else { Stand::Before }
 }
 
-fn fleet_of<'w>(world: &'w World, fleet: &FleetKey) -> Option<&'w crate::model::Fleet> {
+fn fleet_of<'w>(world: &'w World, fleet: &FleetKey) -> Option<&'w Fleet> {
     world.fleet(&fleet.service, fleet.release)
 }
 
-fn group<'w>(world: &'w World, fleet: &FleetKey) -> Option<&'w Group> {
-    fleet_of(world, fleet)?.group.as_ref()
+fn group<'w>(world: &'w World, fleet: &FleetKey, kind: CapacityKind) -> Option<&'w Group> {
+    fleet_of(world, fleet)?.groups.get(&kind)
 }
 
 /// A route's weights now, or what it does instead.
@@ -198,15 +209,15 @@ fn weighed(world: &World, rule: &RuleKey, before: &Weights, after: &Weights) -> 
 }
 
 /// A step that only changes a group needs one to be there.
-fn sized(world: &World, fleet: &FleetKey, judge: impl FnOnce(&Group) -> Stand) -> Stand {
-    match group(world, fleet) {
-        None => Stand::Elsewhere(format!("group {fleet} is gone")),
-        Some(group) if group.deleting => Stand::Elsewhere(format!("group {fleet} is being deleted")),
+fn sized(world: &World, fleet: &FleetKey, kind: CapacityKind, judge: impl FnOnce(&Group) -> Stand) -> Stand {
+    match group(world, fleet, kind) {
+        None => Stand::Elsewhere(format!("group {} is gone", fleet.group(kind))),
+        Some(group) if group.deleting => Stand::Elsewhere(format!("group {} is being deleted", fleet.group(kind))),
         Some(group) => judge(group),
     }
 }
 
-fn resized(fleet: &FleetKey, group: &Group, before: u32, size: u32) -> Stand {
+fn resized(fleet: &str, group: &Group, before: u32, size: u32) -> Stand {
     let there = if size >= before { group.desired >= size } else { group.desired <= size };
     match group.desired {
         _ if there => Stand::After,
@@ -215,8 +226,18 @@ fn resized(fleet: &FleetKey, group: &Group, before: u32, size: u32) -> Stand {
     }
 }
 
+/// Where nothing had to be covered, the groups do not show whether that was looked at.
+fn covered(world: &World, fleet: &FleetKey, planned: Share) -> Stand {
+    let Some(now) = fleet_of(world, fleet).map(Fleet::share) else { return Stand::Elsewhere(format!("the groups of {fleet} are gone")) };
+    match now {
+        _ if now.on_demand <= planned.on_demand => Stand::Unseen,
+        _ if now.total() == planned.total() => Stand::After,
+        _ => Stand::Half(format!("{fleet} has {now}")),
+    }
+}
+
 fn retired(world: &World, fleet: &FleetKey) -> Stand {
     let Some(found) = fleet_of(world, fleet) else { return Stand::After };
-    let whole = found.template.is_some() && found.target_group.is_some() && found.group.as_ref().is_some_and(|group| group.desired > 0);
+    let whole = found.template.is_some() && found.target_group.is_some() && found.desired() > 0;
     if whole { Stand::Before } else { Stand::Half(format!("parts of {fleet} are there still")) }
 }

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Approval, BoxName, Builder, FleetKey, ImageId, ReleaseNumber, Route, RuleKey, Seconds, ServiceName, Weights};
+use crate::model::{
+    Approval, BoxName, Builder, CapacityKind, FleetKey, ImageId, ReleaseNumber, Route, RuleKey, Seconds, ServiceName, Share, Weights,
+};
 
 /// One deed: run and undo. Everything a step needs is in it or is looked up by name or tag when used; steps pass nothing to each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,10 +46,16 @@ pub enum Step {
         /// Weights with the candidate at 0.
         after: Weights,
     },
-    /// Create the Auto Scaling group. Undo: size to 0, drained, deleted.
+    /// Create the fleet's Auto Scaling group of one kind. Undo: size to 0, drained, deleted.
     LaunchFleet {
         /// Which.
         fleet: FleetKey,
+        /// Which of its groups.
+        #[serde(default, skip_serializing_if = "CapacityKind::is_on_demand")]
+        kind: CapacityKind,
+        /// Instance types it may choose from, the template's own first; none if there is only that.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        types: Vec<String>,
         /// Instances wanted: what is live now, never a configured minimum.
         size: u32,
         /// The most it may grow to.
@@ -65,6 +73,20 @@ pub enum Step {
         /// For how long without a break.
         stable_for: Seconds,
     },
+    /// Wait until the spot instances are there, or until it shows that they cannot be had now. Changes nothing.
+    AwaitSpot {
+        /// Which.
+        fleet: FleetKey,
+        /// Deadline; what is missing then cannot be had.
+        within: Seconds,
+    },
+    /// Make up for spot instances a fleet without visitors did not get, with on-demand ones. Undo: on-demand as planned.
+    CoverSpot {
+        /// Which.
+        fleet: FleetKey,
+        /// What it was to have.
+        share: Share,
+    },
     /// Prove that the candidate has at least the vCPUs and memory of the live fleet. Changes nothing.
     CompareCapacity {
         /// Candidate.
@@ -76,6 +98,9 @@ pub enum Step {
     PinSize {
         /// Which.
         fleet: FleetKey,
+        /// Which of its groups.
+        #[serde(default, skip_serializing_if = "CapacityKind::is_on_demand")]
+        kind: CapacityKind,
         /// Smallest size now.
         min_before: u32,
         /// The size to pin at.
@@ -103,6 +128,9 @@ pub enum Step {
     SettleFleet {
         /// Which.
         fleet: FleetKey,
+        /// Which of its groups.
+        #[serde(default, skip_serializing_if = "CapacityKind::is_on_demand")]
+        kind: CapacityKind,
         /// Smallest size from now on.
         min: u32,
         /// Largest size.
@@ -112,12 +140,31 @@ pub enum Step {
     ResizeFleet {
         /// Which.
         fleet: FleetKey,
+        /// Which of its groups.
+        #[serde(default, skip_serializing_if = "CapacityKind::is_on_demand")]
+        kind: CapacityKind,
         /// Size now.
         size_before: u32,
         /// Size wanted.
         size: u32,
         /// Largest size.
         max: u32,
+    },
+    /// Bring a group of the fleet that serves to another size. Undo: its size as it was.
+    ScaleFleet {
+        /// Which.
+        fleet: FleetKey,
+        /// Which of its groups.
+        #[serde(default, skip_serializing_if = "CapacityKind::is_on_demand")]
+        kind: CapacityKind,
+        /// Size now.
+        size_before: u32,
+        /// Size wanted.
+        size: u32,
+        /// Largest size.
+        max: u32,
+        /// So many instances of the fleet must be healthy without those that leave.
+        keep: u32,
     },
     /// Take a release out of a route's forward action (it has weight 0). Undo: put it back at 0.
     LeaveRoute {

@@ -22,6 +22,7 @@
 //! - With all weights 0 visitors get 503: AWS does not say what it does.
 //! - A group whose launches fail tries again, later and later; AWS suspends it after a day.
 //! - An image that another account shares can be copied, but it is not listed, and nothing is launched from it (`tests/it/steps/images.rs`).
+//! - Spot never runs short and is never taken back unless somebody says so (`ec2/market.rs`; `tests/it/spot.rs`), and has no price.
 //! - Auto Scaling's token bucket has made-up numbers, since AWS publishes none ([`throttle`]).
 
 pub mod connector;

@@ -6,7 +6,7 @@ use super::wait::failed;
 use super::{Cx, Done, StepError};
 use crate::clock::Moment;
 use crate::health::{Look, Probe, ProbeTarget, Stop, Verdict, Waiting, judge};
-use crate::model::{FleetKey, Seconds};
+use crate::model::{CapacityKind, FleetKey, Seconds};
 
 pub(super) async fn run(cx: &Cx, fleet: &FleetKey, count: u32, within: Seconds, stable_for: Seconds) -> Done {
     let probe = Mutex::new(Probe::new(&cx.aws, &cx.clock, target(cx, fleet)));
@@ -49,5 +49,6 @@ pub(super) async fn run(cx: &Cx, fleet: &FleetKey, count: u32, within: Seconds, 
 }
 
 pub(super) fn target(cx: &Cx, fleet: &FleetKey) -> ProbeTarget {
-    ProbeTarget { fleet: fleet.to_string(), group: cx.name(fleet), target_group: cx.target_group_name(fleet) }
+    let groups = CapacityKind::ALL.map(|kind| cx.group_name(fleet, kind)).to_vec();
+    ProbeTarget { fleet: fleet.to_string(), groups, target_group: cx.target_group_name(fleet) }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::Cx;
 use crate::aws::{Error, gather};
-use crate::model::{BoxName, FleetKey};
+use crate::model::{BoxName, CapacityKind, FleetKey};
 use crate::plan::{Plan, Step};
 
 /// What has a name of this plan and is not ours, one line each.
@@ -16,7 +16,7 @@ pub async fn strangers(plan: &Plan, cx: &Cx) -> Result<Vec<String>, Error> {
         match step {
             Step::CreateLaunchTemplate { fleet, .. } => _ = templates.insert(fleet),
             Step::CreateTargetGroup { fleet, .. } => _ = target_groups.insert(fleet),
-            Step::LaunchFleet { fleet, .. } => _ = groups.insert(fleet),
+            Step::LaunchFleet { fleet, kind, .. } => _ = groups.insert((fleet, *kind)),
             Step::CreateBoxTargetGroups { name, groups } => boxes.extend(groups.iter().map(|group| (name, group.target_group.as_str()))),
             _ => {}
         }
@@ -59,13 +59,13 @@ async fn box_groups(cx: &Cx, wanted: &[(&BoxName, &str)]) -> Result<Vec<String>,
     Ok(strangers.map(|(_, found)| format!("target group {} is there and not adstage's", found.name)).collect())
 }
 
-async fn group_names(cx: &Cx, fleets: &BTreeSet<&FleetKey>) -> Result<Vec<String>, Error> {
+async fn group_names(cx: &Cx, fleets: &BTreeSet<(&FleetKey, CapacityKind)>) -> Result<Vec<String>, Error> {
     if fleets.is_empty() {
         return Ok(Vec::new());
     }
-    let names: Vec<String> = fleets.iter().map(|fleet| cx.name(fleet)).collect();
+    let names: Vec<String> = fleets.iter().map(|(fleet, kind)| cx.group_name(fleet, *kind)).collect();
     let found = cx.aws.autoscaling.groups_named(&names).await?;
-    let ours = |name: &str, tags| fleets.iter().any(|fleet| cx.name(fleet) == name && cx.owns(fleet, tags));
+    let ours = |name: &str, tags| fleets.iter().any(|(fleet, kind)| cx.group_name(fleet, *kind) == name && cx.owns(fleet, tags));
     let strangers = found.iter().filter(|found| !ours(&found.group.name, &found.tags));
     Ok(strangers.map(|found| format!("group {} is there and not adstage's", found.group.name)).collect())
 }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::error::During;
-use super::pin_size::group;
+use super::pin_size::groups;
 use super::{Cx, Done, StepError};
 use crate::aws::{GroupInfo, InstanceTypeInfo};
 use crate::model::FleetKey;
 
 pub(super) async fn run(cx: &Cx, candidate: &FleetKey, live: &FleetKey) -> Done {
-    let (ours, theirs) = tokio::join!(group(cx, candidate), group(cx, live));
+    let (ours, theirs) = tokio::join!(groups(cx, candidate), groups(cx, live));
     let (ours, theirs) = (ours?, theirs?);
-    let mut types: Vec<String> = [&ours, &theirs].into_iter().flat_map(|found| found.instance_types.values().cloned()).collect();
+    let mut types: Vec<String> = ours.iter().chain(&theirs).flat_map(|found| found.instance_types.values().cloned()).collect();
     types.sort();
     types.dedup();
     if types.is_empty() {
@@ -27,10 +27,11 @@ pub(super) async fn run(cx: &Cx, candidate: &FleetKey, live: &FleetKey) -> Done 
     Ok(format!("{candidate}: {} ({live}: {})", said(vcpus, memory), said(least_vcpus, least_memory)))
 }
 
-/// What a group's instances in service have together.
-fn capacity(found: &GroupInfo, sizes: &BTreeMap<String, InstanceTypeInfo>) -> Result<(u32, u64), StepError> {
+/// What the instances in service have together.
+fn capacity(groups: &[GroupInfo], sizes: &BTreeMap<String, InstanceTypeInfo>) -> Result<(u32, u64), StepError> {
     let mut sum = (0, 0);
-    for instance in found.group.instances.iter().filter(|instance| instance.in_service()) {
+    let members = groups.iter().flat_map(|found| found.group.instances.iter().map(move |instance| (found, instance)));
+    for (found, instance) in members.filter(|(_, instance)| instance.in_service()) {
         let kind = found.instance_types.get(&instance.id).cloned().unwrap_or_default();
         let size = sizes.get(&kind).ok_or_else(|| StepError::new(format!("the size of instance type {kind:?} is not known")))?;
         sum = (sum.0 + size.vcpus, sum.1 + size.memory_mib);

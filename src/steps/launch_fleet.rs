@@ -8,20 +8,20 @@ use super::wait::{appears, ended, failed, settled, tolerated};
 use super::{Cx, Done, StepError, Undone};
 use crate::aws::{ErrorKind, GroupInfo, NewGroup};
 use crate::health::{Look, Waiting};
-use crate::model::{FleetKey, instances};
+use crate::model::{CapacityKind, FleetKey, instances};
 
 /// Beyond the drain: terminating and deleting take minutes.
 const SLACK: Duration = Duration::from_secs(900);
 
-pub(super) async fn run(cx: &Cx, fleet: &FleetKey, size: u32, max: u32) -> Done {
-    let name = cx.name(fleet);
+pub(super) async fn run(cx: &Cx, fleet: &FleetKey, kind: CapacityKind, types: &[String], size: u32, max: u32) -> Done {
+    let name = cx.group_name(fleet, kind);
     let what = format!("group {name}");
     let existing = cx.aws.autoscaling.group(&name).await.during(&format!("look for {what}"))?;
     if existing.as_ref().is_some_and(|found| found.group.deleting) {
-        gone(cx, fleet, cx.environment.timing.drain.duration() + SLACK).await?;
+        gone(cx, fleet, kind, cx.environment.timing.drain.duration() + SLACK).await?;
     }
     if existing.is_none_or(|found| found.group.deleting) {
-        create(cx, fleet, size, max).await?;
+        create(cx, fleet, kind, types, size, max).await?;
     }
     let found = appears(cx, &what, || cx.aws.autoscaling.group(&name)).await?;
     if !cx.owns(fleet, &found.tags) {
@@ -35,24 +35,26 @@ pub(super) async fn run(cx: &Cx, fleet: &FleetKey, size: u32, max: u32) -> Done 
     Ok(format!("{what}, {}", instances(size)))
 }
 
-async fn create(cx: &Cx, fleet: &FleetKey, size: u32, max: u32) -> Result<(), StepError> {
-    let name = cx.name(fleet);
+async fn create(cx: &Cx, fleet: &FleetKey, kind: CapacityKind, types: &[String], size: u32, max: u32) -> Result<(), StepError> {
+    let (name, template) = (cx.group_name(fleet, kind), cx.name(fleet));
     let target_group = cx.target_group_name(fleet);
     let (template, target_group) = tokio::join!(
-        appears(cx, "its launch template", || cx.aws.ec2.launch_template(&name)),
+        appears(cx, "its launch template", || cx.aws.ec2.launch_template(&template)),
         appears(cx, "its target group", || cx.aws.elbv2.target_group(&target_group)),
     );
     let template = template?;
     let wanted = NewGroup {
         name: name.clone(),
         template: template.template.id,
+        kind,
+        types: types.to_vec(),
         version: template.version,
         subnets: cx.environment.subnets.clone(),
         target_group: target_group?.arn,
         min: size,
         max: max.max(size),
         desired: size,
-        tags: cx.fleet_tags(fleet),
+        tags: cx.group_tags(fleet, kind),
     };
     // Auto Scaling says ValidationError for whatever it does not see yet: template, target group, a new instance profile.
     let lagging = |error: &crate::aws::Error| error.code == "ValidationError" || error.is_not_found();
@@ -65,23 +67,23 @@ async fn create(cx: &Cx, fleet: &FleetKey, size: u32, max: u32) -> Result<(), St
     tolerated(cx, &format!("create group {name}"), lagging, create).await
 }
 
-pub(super) async fn undo(cx: &Cx, fleet: &FleetKey) -> Undone {
-    remove(cx, fleet, cx.environment.timing.drain.duration()).await
+pub(super) async fn undo(cx: &Cx, fleet: &FleetKey, kind: CapacityKind) -> Undone {
+    remove(cx, fleet, kind, cx.environment.timing.drain.duration()).await
 }
 
 /// To nothing, drained, deleted, and waited for: a target group must not go before the group that registers in it.
-pub(super) async fn remove(cx: &Cx, fleet: &FleetKey, drain: Duration) -> Result<(), StepError> {
-    let name = cx.name(fleet);
+pub(super) async fn remove(cx: &Cx, fleet: &FleetKey, kind: CapacityKind, drain: Duration) -> Result<(), StepError> {
+    let name = cx.group_name(fleet, kind);
     let found = settled(cx, &format!("group {name}"), || cx.aws.autoscaling.group(&name)).await?;
     match found.filter(|found| cx.owns(fleet, &found.tags)) {
-        Some(_) => gone(cx, fleet, drain + SLACK).await,
+        Some(_) => gone(cx, fleet, kind, drain + SLACK).await,
         None => Ok(()),
     }
 }
 
 /// Each look does what is next: shrink, wait, delete, wait.
-async fn gone(cx: &Cx, fleet: &FleetKey, within: Duration) -> Result<(), StepError> {
-    let name = cx.name(fleet);
+async fn gone(cx: &Cx, fleet: &FleetKey, kind: CapacityKind, within: Duration) -> Result<(), StepError> {
+    let name = cx.group_name(fleet, kind);
     let look = || async {
         match cx.aws.autoscaling.group(&name).await {
             Ok(None) => Look::Done(()),

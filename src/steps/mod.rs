@@ -18,6 +18,7 @@ mod await_box;
 mod await_healthy;
 mod await_proof;
 mod await_provision;
+mod await_spot;
 mod bake_machine;
 mod capture_box;
 mod capture_image;
@@ -25,6 +26,7 @@ mod claims;
 mod clean_box;
 mod compare_capacity;
 mod copy_image;
+mod cover_spot;
 mod create_box_rules;
 mod create_box_target_groups;
 mod create_launch_template;
@@ -54,6 +56,7 @@ mod register_box;
 mod resize_fleet;
 mod retire_fleet;
 mod route;
+mod scale_fleet;
 mod settle_fleet;
 mod share_image;
 mod stop_builder;
@@ -126,14 +129,19 @@ pub async fn run(step: &Step, cx: &Cx) -> Result<String, StepError> {
         Step::CreateTargetGroup { fleet, spec } => create_target_group::run(cx, fleet, spec).await,
         Step::CreateTestRule { fleet } => create_test_rule::run(cx, fleet).await,
         Step::IdleInRoute { rule, before, after } => idle_in_route::run(cx, rule, before, after).await,
-        Step::LaunchFleet { fleet, size, max } => launch_fleet::run(cx, fleet, *size, *max).await,
+        Step::LaunchFleet { fleet, kind, types, size, max } => launch_fleet::run(cx, fleet, *kind, types, *size, *max).await,
         Step::AwaitHealthy { fleet, count, within, stable_for } => await_healthy::run(cx, fleet, *count, *within, *stable_for).await,
+        Step::AwaitSpot { fleet, within } => await_spot::run(cx, fleet, *within).await,
+        Step::CoverSpot { fleet, share } => cover_spot::run(cx, fleet, *share).await,
         Step::CompareCapacity { candidate, live } => compare_capacity::run(cx, candidate, live).await,
-        Step::PinSize { fleet, size, .. } => pin_size::run(cx, fleet, *size).await,
+        Step::PinSize { fleet, kind, size, .. } => pin_size::run(cx, fleet, *kind, *size).await,
         Step::CutOverTraffic { rule, before, after } => cut_over_traffic::run(cx, rule, before, after).await,
         Step::WatchFleet { fleet, count, span } => watch_fleet::run(cx, fleet, *count, *span).await,
-        Step::SettleFleet { fleet, min, max } => settle_fleet::run(cx, fleet, *min, *max).await,
-        Step::ResizeFleet { fleet, size_before, size, max } => resize_fleet::run(cx, fleet, *size_before, *size, *max).await,
+        Step::SettleFleet { fleet, kind, min, max } => settle_fleet::run(cx, fleet, *kind, *min, *max).await,
+        Step::ResizeFleet { fleet, kind, size_before, size, max } => resize_fleet::run(cx, fleet, *kind, *size_before, *size, *max).await,
+        Step::ScaleFleet { fleet, kind, size, max, keep, .. } => {
+            scale_fleet::run(cx, fleet, *kind, *size, *max, scale_fleet::Keep(*keep)).await
+        }
         Step::LeaveRoute { rule, release } => leave_route::run(cx, rule, *release).await,
         Step::RetireFleet { fleet, drain } => retire_fleet::run(cx, fleet, *drain).await,
         Step::CreateLoadBalancer => create_load_balancer::run(cx).await,
@@ -175,11 +183,15 @@ pub async fn undo(step: &Step, cx: &Cx) -> Result<(), StepError> {
         Step::CreateTargetGroup { fleet, .. } => create_target_group::undo(cx, fleet).await,
         Step::CreateTestRule { fleet } => create_test_rule::undo(cx, fleet).await,
         Step::IdleInRoute { rule, before, after } => idle_in_route::undo(cx, rule, before, after).await,
-        Step::LaunchFleet { fleet, .. } => launch_fleet::undo(cx, fleet).await,
-        Step::PinSize { fleet, min_before, .. } => pin_size::undo(cx, fleet, *min_before).await,
+        Step::LaunchFleet { fleet, kind, .. } => launch_fleet::undo(cx, fleet, *kind).await,
+        Step::PinSize { fleet, kind, min_before, .. } => pin_size::undo(cx, fleet, *kind, *min_before).await,
         Step::CutOverTraffic { rule, before, after } => cut_over_traffic::undo(cx, rule, before, after).await,
-        Step::SettleFleet { fleet, .. } => settle_fleet::undo(cx, fleet).await,
-        Step::ResizeFleet { fleet, size_before, max, .. } => resize_fleet::undo(cx, fleet, *size_before, *max).await,
+        Step::SettleFleet { fleet, kind, .. } => settle_fleet::undo(cx, fleet, *kind).await,
+        Step::ResizeFleet { fleet, kind, size_before, max, .. } => resize_fleet::undo(cx, fleet, *kind, *size_before, *max).await,
+        Step::CoverSpot { fleet, share } => cover_spot::undo(cx, fleet, *share).await,
+        Step::ScaleFleet { fleet, kind, size_before, max, keep, .. } => {
+            scale_fleet::undo(cx, fleet, *kind, *size_before, *max, scale_fleet::Keep(*keep)).await
+        }
         Step::LeaveRoute { rule, release } => leave_route::undo(cx, rule, *release).await,
         Step::LaunchBuilder { bake, .. } => launch_builder::undo(cx, bake).await,
         Step::CaptureImage { bake, name, .. } => capture_image::undo(cx, bake, name).await,
@@ -193,6 +205,7 @@ pub async fn undo(step: &Step, cx: &Cx) -> Result<(), StepError> {
         Step::LaunchBox { name, .. } => launch_box::undo(cx, name).await,
         Step::ExtendBox { name, from, .. } => extend_box::undo(cx, name, from).await,
         Step::AwaitHealthy { .. }
+        | Step::AwaitSpot { .. }
         | Step::CompareCapacity { .. }
         | Step::WatchFleet { .. }
         | Step::RetireFleet { .. }

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::Cx;
 use crate::aws::Tags;
-use crate::model::{BoxName, FleetKey, tag};
+use crate::model::{BoxName, CapacityKind, FleetKey, tag};
 
 /// Values of the tag that says what an instance is for.
 pub(super) mod mode {
@@ -56,7 +56,21 @@ impl Cx {
         is(tag::APP, self.environment.app.as_str()) && is(tag::ENV, self.environment.name.as_str())
     }
 
-    /// Name of a fleet's group and template.
+    /// Tags of a fleet's group of one kind, passed on to its instances.
+    pub(super) fn group_tags(&self, fleet: &FleetKey, kind: CapacityKind) -> Tags {
+        let mut tags = self.fleet_tags(fleet);
+        if kind == CapacityKind::Spot {
+            tags.insert(tag::CAPACITY.to_string(), kind.to_string());
+        }
+        tags
+    }
+
+    /// Name of a fleet's group of one kind.
+    pub(super) fn group_name(&self, fleet: &FleetKey, kind: CapacityKind) -> String {
+        fleet.group_name(&self.environment.app, &self.environment.name, kind)
+    }
+
+    /// Name of a fleet's template.
     pub(super) fn name(&self, fleet: &FleetKey) -> String {
         fleet.name(&self.environment.app, &self.environment.name)
     }

@@ -22,9 +22,10 @@ pub(super) async fn run(cx: &Cx, fleet: &FleetKey, count: u32, span: Seconds) ->
     loop {
         let evidence = probe.look().await.during(&format!("ask about the health of {fleet}"))?;
         let healthy = evidence.healthy();
+        // What AWS takes back is no fault of the release: the group replaces it.
         // Not being able to ask is no evidence against the fleet; nor for it: the clock of a shortage keeps running.
         if evidence.blind.is_none() {
-            short_since = (healthy < count as usize).then(|| short_since.unwrap_or_else(|| cx.clock.moment()));
+            short_since = (healthy + evidence.taken_back() < count as usize).then(|| short_since.unwrap_or_else(|| cx.clock.moment()));
         }
         if short_since.is_some_and(|since| cx.clock.since(since) >= TROUBLE) {
             let complaints = probe.last_look().await.map(|evidence| evidence.complaints()).unwrap_or_default();

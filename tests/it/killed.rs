@@ -76,7 +76,7 @@ async fn converged(yard: &Yard, serving: &std::collections::BTreeMap<ServiceName
     for service in &yard.environment.services {
         let live = serving[&service.name];
         let fleets: Vec<_> = world.fleets.iter().filter(|fleet| fleet.key.service == service.name).collect();
-        let whole = |fleet: &&&Fleet| fleet.group.is_some() && fleet.target_group.is_some() && fleet.template.is_some();
+        let whole = |fleet: &&&Fleet| !fleet.groups.is_empty() && fleet.target_group.is_some() && fleet.template.is_some();
         assert_eq!(fleets.iter().filter(whole).count(), fleets.len(), "{said}");
         assert!(fleets.len() <= 2, "{said}");
         let fleet = world.fleet(&service.name, live).expect(said);

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use adstage::aws::{Aws, Connection, ErrorKind, Tags};
 use adstage::clock::Clock;
 use adstage::model::{
-    Builder, Confirm, DeployTiming, Environment, FleetKey, HealthCheck, ImageId, Listener, LoadBalancer, OperationId, Provenance,
-    ReleaseNumber, Repository, Route, RuleKey, Scheme, Scope, Seconds, Service, ServiceName, Source, UserData, UserService, Weights, World,
+    Builder, CapacityKind, Confirm, DeployTiming, Environment, FleetKey, HealthCheck, ImageId, Listener, LoadBalancer, OperationId,
+    Provenance, ReleaseNumber, Repository, Route, RuleKey, Scheme, Scope, Seconds, Service, ServiceName, Source, UserData, UserService,
+    Weights, World,
 };
 use adstage::observe::{self, Wants};
 use adstage::plan::{Step, TargetGroupSpec, TemplateSpec};
@@ -34,6 +35,8 @@ fn environment() -> Environment {
         variables: BTreeMap::new(),
         route: Some(Route { priority: 10, hosts: vec![], paths: vec![] }),
         instance_type: "m7i.large".into(),
+        other_types: vec![],
+        spot: 0,
         instances: 2,
         max_instances: 4,
     };
@@ -206,7 +209,7 @@ fn candidate(name: &str, release: u32, script: &str) -> Vec<Step> {
         Step::CreateLaunchTemplate { fleet: fleet.clone(), template },
         Step::CreateTargetGroup { fleet: fleet.clone(), spec },
         Step::CreateTestRule { fleet: fleet.clone() },
-        Step::LaunchFleet { fleet: fleet.clone(), size: 2, max: 4 },
+        Step::LaunchFleet { fleet: fleet.clone(), kind: CapacityKind::OnDemand, types: vec![], size: 2, max: 4 },
         Step::AwaitHealthy { fleet, count: 2, within: Seconds(600), stable_for: Seconds(20) },
     ]
 }
@@ -217,10 +220,10 @@ fn second_release() -> Vec<Step> {
     steps.insert(3, idle(&[(1, 100)], &[(1, 100), (2, 0)]));
     steps.extend([
         Step::CompareCapacity { candidate: fleet("web", 2), live: fleet("web", 1) },
-        Step::PinSize { fleet: fleet("web", 1), min_before: 2, size: 2 },
+        Step::PinSize { fleet: fleet("web", 1), kind: CapacityKind::OnDemand, min_before: 2, size: 2 },
         cut_over(&[(1, 100), (2, 0)], &[(1, 0), (2, 100)]),
         Step::WatchFleet { fleet: fleet("web", 2), count: 2, span: Seconds(60) },
-        Step::SettleFleet { fleet: fleet("web", 2), min: 2, max: 4 },
+        Step::SettleFleet { fleet: fleet("web", 2), kind: CapacityKind::OnDemand, min: 2, max: 4 },
     ]);
     steps
 }
@@ -228,7 +231,7 @@ fn second_release() -> Vec<Step> {
 /// Fleets with their sizes, rules with their actions: what must be as before.
 async fn what_is(bench: &Bench) -> (Vec<(String, Option<(u32, u32, u32)>)>, Vec<String>) {
     let world = bench.world().await;
-    let size = |fleet: &adstage::model::Fleet| fleet.group.as_ref().map(|group| (group.min, group.max, group.desired));
+    let size = |fleet: &adstage::model::Fleet| fleet.group(CapacityKind::OnDemand).map(|group| (group.min, group.max, group.desired));
     let fleets = world.fleets.iter().map(|fleet| (fleet.key.to_string(), size(fleet))).collect();
     (fleets, world.rules.iter().map(|rule| format!("{:?} {:?} {:?}", rule.priority, rule.conditions, rule.action)).collect())
 }
@@ -307,7 +310,7 @@ async fn the_old_fleet_leaves_and_is_retired_twice() {
 async fn a_worker_is_checked_through_its_test_rule_and_put_to_sleep() {
     let bench = Bench::set_up().await;
     bench.run_all(&candidate("worker", 1, "")).await;
-    let sleep = Step::ResizeFleet { fleet: fleet("worker", 1), size_before: 2, size: 0, max: 4 };
+    let sleep = Step::ResizeFleet { fleet: fleet("worker", 1), kind: CapacityKind::OnDemand, size_before: 2, size: 0, max: 4 };
     bench.run_all(&[sleep.clone(), sleep.clone()]).await;
     assert_eq!(bench.world().await.fleets[0].desired(), 0);
     bench.undo(&sleep).await.unwrap();
@@ -322,9 +325,9 @@ async fn no_step_makes_a_fleet_with_visitors_smaller() {
     let fleet = || fleet("web", 1);
     let refused = [
         bench.run(&Step::RetireFleet { fleet: fleet(), drain: Seconds(30) }).await.unwrap_err(),
-        bench.run(&Step::ResizeFleet { fleet: fleet(), size_before: 2, size: 1, max: 4 }).await.unwrap_err(),
-        bench.undo(&Step::LaunchFleet { fleet: fleet(), size: 2, max: 4 }).await.unwrap_err(),
-        bench.undo(&Step::ResizeFleet { fleet: fleet(), size_before: 1, size: 2, max: 4 }).await.unwrap_err(),
+        bench.run(&Step::ResizeFleet { fleet: fleet(), kind: CapacityKind::OnDemand, size_before: 2, size: 1, max: 4 }).await.unwrap_err(),
+        bench.undo(&Step::LaunchFleet { fleet: fleet(), kind: CapacityKind::OnDemand, types: vec![], size: 2, max: 4 }).await.unwrap_err(),
+        bench.undo(&Step::ResizeFleet { fleet: fleet(), kind: CapacityKind::OnDemand, size_before: 1, size: 2, max: 4 }).await.unwrap_err(),
     ];
     for error in refused {
         assert_eq!(error.what, "web-r1 has visitors: it is not made smaller");

@@ -14,7 +14,7 @@ use adstage::lock::{self, Blocked, Held, Identity, Intent, Watch};
 use adstage::model::*;
 use adstage::observe::{self, Wants};
 use adstage::plan::{
-    self, Ask, BakeRequest, BoxBakeRequest, BoxRequest, DeployRequest, Plan, PruneRequest, Refusal, RollbackRequest, Wanted,
+    self, Ask, BakeRequest, BoxBakeRequest, BoxRequest, DeployRequest, Plan, PruneRequest, Refusal, RollbackRequest, ScaleRequest, Wanted,
 };
 use adstage::sandbox::{Options, Sandbox, Speed, Visit};
 use adstage::steps::{Cx, Errands, KnownDoor, Reply};
@@ -89,6 +89,8 @@ fn service(name: &str, port: Option<u16>, paths: &str, instances: u32) -> Servic
         variables: BTreeMap::new(),
         route: port.map(|port| Route { priority: port - 7_990, hosts: Vec::new(), paths: vec![paths.into()] }),
         instance_type: "m7i.large".into(),
+        other_types: vec![],
+        spot: 0,
         instances,
         max_instances: instances * 2,
     }
@@ -428,6 +430,11 @@ impl Operator {
     pub async fn rollback(&self) -> Went {
         let plan = |world: &World| self.linted(plan::rollback(&self.environment, world, &RollbackRequest::default()), world);
         Box::pin(self.carry_out(plan, &self.site(), true)).await
+    }
+
+    pub async fn scale(&self, request: &ScaleRequest) -> Went {
+        let plan = |world: &World| self.linted(plan::scale(&self.environment, world, request), world);
+        Box::pin(self.carry_out(plan, &self.site(), false)).await
     }
 
     /// Puts visitors back where the records say, if a call of an earlier holder has landed late.

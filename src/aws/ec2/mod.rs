@@ -59,6 +59,8 @@ pub struct InstanceInfo {
     pub image: String,
     /// Its type.
     pub instance_type: String,
+    /// Spot capacity: AWS may take it back.
+    pub spot: bool,
     /// Private IPv4 address, once it has one.
     pub address: Option<String>,
     /// When it was launched, RFC 3339.
@@ -228,6 +230,7 @@ fn info(found: types::Instance) -> Option<InstanceInfo> {
         reason: reason.filter(|(code, _)| !code.is_empty()),
         image: found.image_id.unwrap_or_default(),
         instance_type: found.instance_type.map(|kind| kind.as_str().to_string()).unwrap_or_default(),
+        spot: found.instance_lifecycle == Some(types::InstanceLifecycleType::Spot),
         address: found.private_ip_address,
         launched: found
             .launch_time

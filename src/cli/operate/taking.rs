@@ -21,6 +21,7 @@ impl Operator<'_> {
         match plan.kind {
             OperationKind::Deploy => format!("deploying{release}"),
             OperationKind::Rollback => format!("rolling back to{release}"),
+            OperationKind::Scale => "scaling".into(),
             OperationKind::Setup => "setting up".into(),
             OperationKind::Bake => format!("baking {}", self.work.subject),
             OperationKind::Images => format!("at work on {}", self.work.subject),

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::config;
 use crate::model::{
-    Conditions, FleetKey, Group, Head, ImageId, OperationId, Records, Release, ReleaseRecord, Rule, RuleAction, TargetGroup, TargetHealth,
-    TargetState,
+    CapacityKind, Conditions, FleetKey, Group, Head, ImageId, OperationId, Records, Release, ReleaseRecord, Rule, RuleAction, TargetGroup,
+    TargetHealth, TargetState,
 };
 
 fn environment() -> Environment {
@@ -22,7 +22,7 @@ fn fleet(service: &str, release: u32, healthy: usize) -> Fleet {
     };
     let group = Group { name: key.to_string(), min: 1, max: 2, desired: 2, deleting: false, instances: vec![] };
     let target_group = TargetGroup { name: format!("tg-{key}"), arn: String::new(), targets: (0..healthy).map(target).collect() };
-    Fleet { key, group: Some(group), target_group: Some(target_group), template: None, test_rule: None }
+    Fleet { key, groups: [(CapacityKind::OnDemand, group)].into(), target_group: Some(target_group), template: None, test_rule: None }
 }
 
 fn record(number: u32, verdict: Verdict) -> ReleaseRecord {

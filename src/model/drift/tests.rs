@@ -1,7 +1,7 @@
 use crate::model::{
-    AppName, Conditions, Confirm, DeployTiming, Fleet, Group, Head, HealthCheck, ImageId, Listener, LoadBalancer, LockRecord, LockState,
-    OperationId, OperationKind, OperationRecord, Records, Release, ReleaseRecord, RepositoryName, Rule, Scheme, Seconds, ServiceName,
-    TargetGroup, Verdict,
+    AppName, CapacityKind, Conditions, Confirm, DeployTiming, Fleet, Group, Head, HealthCheck, ImageId, Listener, LoadBalancer, LockRecord,
+    LockState, OperationId, OperationKind, OperationRecord, Records, Release, ReleaseRecord, RepositoryName, Rule, Scheme, Seconds,
+    ServiceName, TargetGroup, Verdict,
 };
 
 use super::*;
@@ -21,6 +21,8 @@ fn environment() -> Environment {
         variables: BTreeMap::new(),
         route,
         instance_type: "m7i.large".into(),
+        other_types: vec![],
+        spot: 0,
         instances: 1,
         max_instances: 2,
     };
@@ -59,7 +61,7 @@ fn fleet(service: &str, release: u32) -> Fleet {
     let key = FleetKey { service: name(service), release: ReleaseNumber(release) };
     let group = Group { name: key.to_string(), min: 1, max: 2, desired: 1, deleting: false, instances: vec![] };
     let target_group = TargetGroup { name: format!("tg-{key}"), arn: String::new(), targets: vec![] };
-    Fleet { key, group: Some(group), target_group: Some(target_group), template: None, test_rule: None }
+    Fleet { key, groups: [(CapacityKind::OnDemand, group)].into(), target_group: Some(target_group), template: None, test_rule: None }
 }
 
 fn record(number: u32) -> ReleaseRecord {
@@ -165,10 +167,10 @@ fn before_the_first_release_nothing_is_wrong() {
 #[test]
 fn a_serving_release_that_sleeps_and_the_remains_of_one_are_named() {
     let mut world = world(&[(42, 100)], 42);
-    world.fleets[3].group.as_mut().unwrap().desired = 0;
+    world.fleets[3].groups.get_mut(&CapacityKind::OnDemand).unwrap().desired = 0;
     assert_eq!(sentences(&world), ["worker: the records say r42, but it sleeps: its group wants no instances"]);
-    world.fleets[3].group.as_mut().unwrap().desired = 1;
-    world.fleets[0].group = None;
+    world.fleets[3].groups.get_mut(&CapacityKind::OnDemand).unwrap().desired = 1;
+    world.fleets[0].groups.clear();
     assert_eq!(sentences(&world), ["web-r41 has no instances any more, but parts of it are left; the next deploy clears them"]);
     // While somebody works, fleets come and go.
     world.records.lock = Some(LockRecord { open: Some(OperationId("1".into())), ..LockRecord::default() });

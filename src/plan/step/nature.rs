@@ -27,6 +27,7 @@ impl Step {
         matches!(
             self,
             Self::AwaitHealthy { .. }
+                | Self::AwaitSpot { .. }
                 | Self::CompareCapacity { .. }
                 | Self::WatchFleet { .. }
                 | Self::AwaitProvision { .. }
@@ -43,11 +44,14 @@ impl Step {
             | Self::CreateTestRule { fleet }
             | Self::LaunchFleet { fleet, .. }
             | Self::AwaitHealthy { fleet, .. }
+            | Self::AwaitSpot { fleet, .. }
+            | Self::CoverSpot { fleet, .. }
             | Self::CompareCapacity { candidate: fleet, .. }
             | Self::PinSize { fleet, .. }
             | Self::WatchFleet { fleet, .. }
             | Self::SettleFleet { fleet, .. }
             | Self::ResizeFleet { fleet, .. }
+            | Self::ScaleFleet { fleet, .. }
             | Self::RetireFleet { fleet, .. } => Some(fleet),
             _ => None,
         }

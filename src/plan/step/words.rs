@@ -15,23 +15,24 @@ impl fmt::Display for Step {
             Self::CreateTargetGroup { fleet, spec } => write!(f, "target group {fleet}, checked at port {} {}", spec.port, spec.path),
             Self::CreateTestRule { fleet } => write!(f, "test rule for {fleet}, which no visitor can match"),
             Self::IdleInRoute { rule, before, after } => write!(f, "route {rule}: {before} -> {after}"),
-            Self::LaunchFleet { fleet, size, max } => write!(f, "fleet {fleet}, {} (at most {max})", instances(*size)),
             Self::AwaitHealthy { fleet, count, within, stable_for: Seconds(0) } => {
                 write!(f, "{count} of {count} healthy in {fleet} at the load balancer now, or within {within}")
             }
             Self::AwaitHealthy { fleet, count, within, stable_for } => {
                 write!(f, "{count} of {count} healthy in {fleet} at the load balancer for {stable_for}, within {within}")
             }
+            Self::AwaitSpot { fleet, within } => write!(f, "spot instances of {fleet}, or the news that there are none, within {within}"),
+            Self::CoverSpot { fleet, share } => {
+                write!(f, "spot that {fleet} does not get ({} wanted) is covered with on-demand instances", share.spot)
+            }
             Self::CompareCapacity { candidate, live } => write!(f, "{candidate} has the vCPUs and memory of {live}"),
-            Self::PinSize { fleet, min_before, size } => write!(f, "pin {fleet} at {size} (smallest size was {min_before})"),
             Self::CutOverTraffic { rule, before, after } => write!(f, "route {rule}: {before} -> {after}"),
             Self::WatchFleet { fleet, count, span } => write!(f, "{fleet} stays healthy, {count} of {count}, for {span}"),
-            Self::SettleFleet { fleet, min, max } => write!(f, "{fleet} heals by the load balancer's checks, {min} to {max} instances"),
-            Self::ResizeFleet { fleet, size_before, size: 0, .. } => {
-                let end = if *size_before == 1 { "ends" } else { "end" };
-                write!(f, "put {fleet} to sleep: its {} {end}, the rest of it stays", instances(*size_before))
-            }
-            Self::ResizeFleet { fleet, size_before, size, max } => write!(f, "resize {fleet} from {size_before} to {size} (at most {max})"),
+            Self::LaunchFleet { .. }
+            | Self::PinSize { .. }
+            | Self::SettleFleet { .. }
+            | Self::ResizeFleet { .. }
+            | Self::ScaleFleet { .. } => of_group(self, f),
             Self::LeaveRoute { rule, release } => write!(f, "take {release} out of route {rule}"),
             Self::RetireFleet { fleet, drain } => write!(f, "retire {fleet}, drained for {drain} (no way back)"),
             Self::CreateLoadBalancer => write!(f, "load balancer"),
@@ -65,6 +66,34 @@ impl fmt::Display for Step {
             | Self::ExtendBox { .. }
             | Self::ApproveBox { .. } => of_box(self, f),
         }
+    }
+}
+
+/// The same for the steps about one group of a fleet.
+fn of_group(step: &Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match step {
+        Step::LaunchFleet { fleet, kind, types, size, max } => {
+            let types = if types.is_empty() { String::new() } else { format!(" of {}", types.join(" or ")) };
+            write!(f, "fleet {}, {}{types} (at most {max})", fleet.group(*kind), instances(*size))
+        }
+        Step::PinSize { fleet, kind, min_before, size } => {
+            write!(f, "pin {} at {size} (smallest size was {min_before})", fleet.group(*kind))
+        }
+        Step::SettleFleet { fleet, kind, min, max } => {
+            write!(f, "{} heals by the load balancer's checks, {min} to {max} instances", fleet.group(*kind))
+        }
+        Step::ResizeFleet { fleet, kind, size_before, size: 0, .. } => {
+            let end = if *size_before == 1 { "ends" } else { "end" };
+            write!(f, "put {} to sleep: its {} {end}, the rest of it stays", fleet.group(*kind), instances(*size_before))
+        }
+        Step::ResizeFleet { fleet, kind, size_before, size, max } => {
+            write!(f, "resize {} from {size_before} to {size} (at most {max})", fleet.group(*kind))
+        }
+        Step::ScaleFleet { fleet, kind, size_before, size, .. } => {
+            write!(f, "{} from {} to {size}", fleet.group(*kind), instances(*size_before))
+        }
+        // Every other step has its words above.
+        _ => Ok(()),
     }
 }
 

@@ -71,7 +71,7 @@ fn a_way_back_until_the_watch() {
 fn a_fleet_with_visitors_is_kept() {
     let retire = |release| Step::RetireFleet { fleet: web(release), drain: Seconds(0) };
     assert!(broken(|plan| first_of(plan, StageName::Settle, retire(42))).contains(&KEEP_LIVE));
-    let shrink = || Step::ResizeFleet { fleet: web(41), size_before: 3, size: 1, max: 4 };
+    let shrink = || Step::ResizeFleet { fleet: web(41), kind: CapacityKind::OnDemand, size_before: 3, size: 1, max: 4 };
     assert_eq!(broken(|plan| first_of(plan, StageName::Launch, shrink())), [KEEP_LIVE]);
     let leave = || Step::LeaveRoute { rule: RuleKey { service: "web".parse().unwrap(), priority: 10 }, release: ReleaseNumber(42) };
     assert!(broken(|plan| first_of(plan, StageName::Watch, leave())).contains(&KEEP_LIVE));

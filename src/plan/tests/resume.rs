@@ -1,6 +1,8 @@
 //! What remains of an operation that stopped: the table, row by row, and whole plans cut anywhere.
 
-use crate::model::{Direction, Fleet, OperationKind, ReleaseNumber, RuleAction, Seconds, StepStatus, World};
+use std::collections::BTreeMap;
+
+use crate::model::{CapacityKind, Direction, Fleet, OperationKind, ReleaseNumber, RuleAction, Seconds, StepStatus, World};
 
 use super::super::{
     Ask, Backward, Course, DeployRequest, KEPT, Onward, Plan, RollbackRequest, Stage, StageName, Step, Unfinished, Unresumable, deploy,
@@ -47,9 +49,13 @@ fn after(plan: &Plan, world: &World, stages: usize) -> World {
 
 fn fleet<'w>(world: &'w mut World, key: &crate::model::FleetKey) -> &'w mut Fleet {
     if world.fleet(&key.service, key.release).is_none() {
-        world.fleets.push(Fleet { key: key.clone(), group: None, target_group: None, template: None, test_rule: None });
+        world.fleets.push(Fleet { key: key.clone(), groups: BTreeMap::new(), target_group: None, template: None, test_rule: None });
     }
     world.fleets.iter_mut().find(|fleet| fleet.key == *key).unwrap()
+}
+
+fn group<'w>(world: &'w mut World, key: &crate::model::FleetKey, kind: CapacityKind) -> &'w mut crate::model::Group {
+    fleet(world, key).groups.get_mut(&kind).unwrap()
 }
 
 /// What a step does, in a world of plain values.
@@ -65,15 +71,15 @@ fn apply(step: &Step, world: &mut World) {
             fleet(world, key).target_group = Some(made);
         }
         Step::CreateTestRule { fleet: key } => fleet(world, key).test_rule = Some("rule".into()),
-        Step::LaunchFleet { fleet: key, size, max } => {
+        Step::LaunchFleet { fleet: key, kind, size, max, .. } => {
             let group =
                 crate::model::Group { name: name(key), min: *size, max: *max, desired: *size, deleting: false, instances: Vec::new() };
-            fleet(world, key).group = Some(group);
+            fleet(world, key).groups.insert(*kind, group);
             healthy(fleet(world, key));
         }
-        Step::PinSize { fleet: key, size, .. } => fleet(world, key).group.as_mut().unwrap().min = *size,
-        Step::SettleFleet { fleet: key, min, .. } => fleet(world, key).group.as_mut().unwrap().min = *min,
-        Step::ResizeFleet { fleet: key, size, .. } => fleet(world, key).group.as_mut().unwrap().desired = *size,
+        Step::PinSize { fleet: key, kind, size, .. } => group(world, key, *kind).min = *size,
+        Step::SettleFleet { fleet: key, kind, min, .. } => group(world, key, *kind).min = *min,
+        Step::ResizeFleet { fleet: key, kind, size, .. } => group(world, key, *kind).desired = *size,
         Step::RetireFleet { fleet: key, .. } => world.fleets.retain(|fleet| fleet.key != *key),
         Step::IdleInRoute { rule, after, .. } | Step::CutOverTraffic { rule, after, .. } => {
             let key = |release: &ReleaseNumber| crate::model::FleetKey { service: rule.service.clone(), release: *release };
@@ -197,7 +203,7 @@ fn a_half_launched_fleet_is_launched_on_or_undone() {
     let mut statuses = through(&plan, launch, StepStatus::Succeeded);
     statuses[launch].fill(Some(StepStatus::Started));
     let mut world = after(&plan, &before, launch + 1);
-    world.fleets.last_mut().unwrap().group.as_mut().unwrap().desired = 0;
+    world.fleets.last_mut().unwrap().groups.get_mut(&CapacityKind::OnDemand).unwrap().desired = 0;
     let case = Case::new(&plan, statuses);
     assert!(case.forward(&world)[launch].contains(&Onward::Run));
     assert!(case.undone(&world, Ask::Abort)[launch].iter().all(|act| *act == Backward::Undo));
@@ -229,7 +235,7 @@ fn what_was_done_and_is_gone_is_another_world_than_the_plans() {
     let launch = at(&plan, |stage| stage.name == StageName::Launch);
     let case = Case::new(&plan, through(&plan, launch + 1, StepStatus::Succeeded));
     let mut world = after(&plan, &before, launch + 1);
-    world.fleets.last_mut().unwrap().group = None;
+    world.fleets.last_mut().unwrap().groups.clear();
     let stopped = case.stopped(&world, Ask::GoOn);
     assert!(matches!(&stopped, Unresumable::Refused(_)) && stopped.refusal().because[0].contains("it is not there"), "{stopped:?}");
     let next = &stopped.refusal().next;

@@ -29,6 +29,8 @@ pub fn service(which: &str) -> Service {
         variables: BTreeMap::new(),
         route: port.map(|_| Route { priority, hosts: Vec::new(), paths: vec![if which == "web" { "/*" } else { "/admin/*" }.into()] }),
         instance_type: "m7i.large".into(),
+        other_types: Vec::new(),
+        spot: 0,
         instances,
         max_instances: instances * 2,
     }
@@ -172,7 +174,7 @@ fn fleet(environment: &Environment, key: FleetKey, size: u32, half: bool) -> Fle
     let target_group = key.target_group_name(&environment.app, &environment.name);
     let group = Group { name: resource.clone(), min: 1, max: size.max(4), desired: size, deleting: false, instances: Vec::new() };
     Fleet {
-        group: (!half).then_some(group),
+        groups: (!half).then_some((CapacityKind::OnDemand, group)).into_iter().collect(),
         target_group: Some(TargetGroup { arn: format!("tg/{target_group}"), name: target_group, targets: Vec::new() }),
         template: Some(Template { id: format!("lt-{key}"), name: resource }),
         test_rule: Some(format!("test/{key}")),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::state::{Group, Source};
-use super::{answer, invalid, sources, tags};
+use super::{answer, invalid, mixed, sources, tags};
 use crate::sandbox::ec2::{self, TemplateRef};
 use crate::sandbox::engine::{Answer, Call, State};
 use crate::sandbox::wire::{AwsError, Params};
@@ -42,6 +42,8 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
         template: template.0,
         template_id: template.1,
         template_name: template.2,
+        mixed: mixed::read(params)?,
+        rebalance: params.flag("CapacityRebalance").unwrap_or(false),
         min,
         max,
         desired,
@@ -99,7 +101,7 @@ pub(super) fn subnets(state: &State, text: &str) -> Result<Vec<(String, String)>
 
 /// The template as named, its id and its name. AWS tries it out with a dry run: what cannot be launched now is refused at once.
 pub(super) fn template(state: &State, params: &Params, subnets: &[(String, String)]) -> Result<(TemplateRef, String, String), AwsError> {
-    let sent = params.child("LaunchTemplate");
+    let sent = mixed::template(params);
     if sent.is_absent() {
         return Err(invalid(
             "Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or MixedInstancesPolicy parameter.",

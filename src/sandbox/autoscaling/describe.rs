@@ -60,7 +60,8 @@ fn show(group: &Group, with_instances: bool) -> Vec<Node> {
     let mut nodes = vec![
         leaf("AutoScalingGroupName", &group.name),
         leaf("AutoScalingGroupARN", &group.arn),
-        template(&group.template_id, &group.template_name, &group.template.version),
+        launches(group),
+        leaf("CapacityRebalance", group.rebalance),
         leaf("MinSize", group.min),
         leaf("MaxSize", group.max),
         leaf("DesiredCapacity", group.desired),
@@ -86,8 +87,21 @@ fn show(group: &Group, with_instances: bool) -> Vec<Node> {
     nodes
 }
 
+/// What it launches: a template, or a policy with one in it.
+fn launches(group: &Group) -> Node {
+    let named = || named(&group.template_id, &group.template_name, &group.template.version);
+    match &group.mixed {
+        None => branch("LaunchTemplate", named()),
+        Some(mixed) => mixed.show(named().to_vec()),
+    }
+}
+
+fn named(id: &str, name: &str, version: &str) -> [Node; 3] {
+    [leaf("LaunchTemplateId", id), leaf("LaunchTemplateName", name), leaf("Version", version)]
+}
+
 fn template(id: &str, name: &str, version: &str) -> Node {
-    branch("LaunchTemplate", [leaf("LaunchTemplateId", id), leaf("LaunchTemplateName", name), leaf("Version", version)])
+    branch("LaunchTemplate", named(id, name, version))
 }
 
 fn instance(member: &Member) -> Vec<Node> {

@@ -19,7 +19,8 @@ pub(super) fn fill_up(group: &mut Group, state: &mut State, context: Context<'_>
     if context.now < group.no_launch_before {
         return;
     }
-    while group.size() < group.desired as usize {
+    // Those about to be taken back are replaced before they are gone.
+    while group.size() < group.desired as usize + group.leaving(state) {
         if let Err(()) = launch_one(group, state, context) {
             let wait = FIRST_WAIT * 2u32.saturating_pow(group.failures.min(10));
             group.no_launch_before = context.now + wait.min(LONGEST_WAIT) / context.latencies.compression.max(1);
@@ -49,7 +50,10 @@ fn launch_one(group: &mut Group, state: &mut State, context: Context<'_>) -> Res
             }
             Err(error) => {
                 let lacking = error.code == "InsufficientInstanceCapacity";
-                let message = if lacking {
+                let spot = group.mixed.as_ref().is_some_and(|mixed| mixed.spot);
+                let message = if lacking && spot {
+                    format!("Could not launch Spot Instances. {} - {} Launching EC2 instance failed.", error.code, error.message)
+                } else if lacking {
                     format!(
                         "We currently do not have sufficient capacity in the Availability Zone you requested ({zone}). \
                          Our system will be working on provisioning additional capacity. Launching EC2 instance failed."
@@ -95,7 +99,21 @@ fn try_launch(group: &Group, state: &mut State, subnet: &str, context: Context<'
         ("aws:ec2launchtemplate:id".to_string(), template_id.clone()),
         ("aws:ec2launchtemplate:version".to_string(), version.to_string()),
     ]);
-    let id = ec2::launch(state, &request, context)?;
+    let mut types = group.mixed.as_ref().map(|mixed| mixed.types.clone()).unwrap_or_default();
+    if types.is_empty() {
+        types.push(request.kind.clone());
+    }
+    request.spot = group.mixed.as_ref().is_some_and(|mixed| mixed.spot);
+    let mut launched = Err(AwsError::bad("InsufficientInstanceCapacity", "no instance type to choose"));
+    for kind in types {
+        request.kind = kind;
+        launched = ec2::launch(state, &request, context);
+        // Another type helps against a lack of capacity only.
+        if !launched.as_ref().is_err_and(|error| error.code == "InsufficientInstanceCapacity") {
+            break;
+        }
+    }
+    let id = launched?;
     let zone = ec2::instance(state, &id).map(|instance| instance.zone.clone()).unwrap_or_default();
     Ok(Member {
         id,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::state::{Group, Member, Phase};
 use super::{activities, answer, group, invalid, reconcile};
-use crate::sandbox::engine::{Answer, Call};
+use crate::sandbox::ec2;
+use crate::sandbox::engine::{Answer, Call, State};
 use crate::sandbox::wire::{AwsError, branch};
 
 /// The name of the group an instance belongs to.
@@ -76,6 +77,12 @@ pub(super) fn set_protection(call: &mut Call<'_>) -> Answer {
 }
 
 impl Group {
+    /// Instances about to be taken back, if it replaces such.
+    pub(super) fn leaving(&self, state: &State) -> usize {
+        let leaving = self.members.iter().filter(|member| member.phase.counts() && ec2::has_notice(state, &member.id));
+        if self.rebalance { leaving.count() } else { 0 }
+    }
+
     /// The grace period, as long as it is in this sandbox.
     pub(super) fn grace_span(&self, compression: u32) -> Duration {
         Duration::from_secs(self.grace.into()) / compression.max(1)

@@ -8,6 +8,7 @@ mod create;
 mod describe;
 mod launch;
 mod members;
+mod mixed;
 mod processes;
 mod reconcile;
 mod sources;
@@ -35,7 +36,7 @@ const ACTIONS: [(&str, &[&str], Handler); 21] = [
     ("CreateAutoScalingGroup", &[
         "AutoScalingGroupName", "LaunchTemplate", "MinSize", "MaxSize", "DesiredCapacity", "DefaultCooldown", "TargetGroupARNs", "TrafficSources",
         "HealthCheckType", "HealthCheckGracePeriod", "VPCZoneIdentifier", "NewInstancesProtectedFromScaleIn", "Tags", "DefaultInstanceWarmup",
-        "DeletionProtection",
+        "DeletionProtection", "MixedInstancesPolicy", "CapacityRebalance",
     ], create::create),
     ("UpdateAutoScalingGroup", &[
         "AutoScalingGroupName", "LaunchTemplate", "MinSize", "MaxSize", "DesiredCapacity", "DefaultCooldown", "HealthCheckType",

@@ -42,6 +42,7 @@ fn advance(group: &mut Group, state: &mut State, context: Context<'_>) {
         replace_unhealthy(group, state, context);
     }
     if !group.suspends("Terminate") {
+        rebalance(group, state, context);
         scale_in(group, state, context);
     }
     if !group.suspends("Launch") {
@@ -152,9 +153,25 @@ fn replace_unhealthy(group: &mut Group, state: &mut State, context: Context<'_>)
     }
 }
 
+/// Those about to be taken back leave in peace once others are there in their stead.
+fn rebalance(group: &mut Group, state: &mut State, context: Context<'_>) {
+    if !group.rebalance {
+        return;
+    }
+    let serving = group.members.iter().filter(|member| member.phase == Phase::InService);
+    let (leaving, staying): (Vec<&Member>, Vec<&Member>) = serving.partition(|member| ec2::has_notice(state, &member.id));
+    let ready = staying.len() >= group.desired as usize;
+    let leaving: Vec<String> = leaving.into_iter().filter(|_| ready).map(|member| member.id.clone()).collect();
+    for id in leaving {
+        let cause =
+            format!("At {} an instance was taken out of service in response to an EC2 instance rebalance recommendation.", context.wall);
+        take_out(group, state, &id, cause, context);
+    }
+}
+
 /// Takes out what is too much: from the fullest zone, unwell before well, oldest first, never a protected one.
 fn scale_in(group: &mut Group, state: &mut State, context: Context<'_>) {
-    while group.size() > group.desired as usize {
+    while group.size() > group.desired as usize + group.leaving(state) {
         let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
         for member in group.members.iter().filter(|member| member.phase.counts()) {
             *zones.entry(member.zone.as_str()).or_default() += 1;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::mixed::Mixed;
 use crate::sandbox::ec2::TemplateRef;
 
 /// Key to value and whether new instances get it.
@@ -27,6 +28,10 @@ pub(super) struct Group {
     /// Id and name of the template, for answers.
     pub template_id: String,
     pub template_name: String,
+    /// Which instance types it may choose from, and whether it buys spot.
+    pub mixed: Option<Mixed>,
+    /// Replaces instances that are about to be taken back.
+    pub rebalance: bool,
     pub min: u32,
     pub max: u32,
     pub desired: u32,

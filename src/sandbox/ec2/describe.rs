@@ -166,6 +166,9 @@ pub(super) fn render_instance(state: &State, instance: &Instance) -> Vec<Node> {
     if let Some(size) = instance_type(&request.kind) {
         fields.push(branch("cpuOptions", [leaf("coreCount", size.cores), leaf("threadsPerCore", size.vcpus / size.cores)]));
     }
+    if request.spot {
+        fields.push(leaf("instanceLifecycle", "spot"));
+    }
     if let Some((code, message)) = &instance.reason {
         fields.push(leaf("reason", message));
         fields.push(branch("stateReason", [leaf("code", code), leaf("message", message)]));

@@ -102,6 +102,8 @@ pub(in crate::sandbox) struct LaunchRequest {
     /// For the instance.
     pub tags: Tags,
     pub token: Option<String>,
+    /// Bought as spot.
+    pub spot: bool,
 }
 
 /// An instance.
@@ -149,6 +151,7 @@ pub(in crate::sandbox) fn launch(state: &mut State, request: &LaunchRequest, con
 /// Starts one instance of a reservation.
 pub(super) fn launch_in(state: &mut State, request: &LaunchRequest, reservation: &str, context: Context<'_>) -> Result<String, AwsError> {
     let zone = check(state, request)?;
+    super::market::take(state, request)?;
     let id = state.id("i-");
     let visible_at = state.sometime(context.now, context.latencies.visible);
     let mut request = request.clone();
@@ -229,7 +232,7 @@ pub(in crate::sandbox) fn terminate(state: &mut State, id: &str, context: Contex
     }
 }
 
-fn end(instance: &mut Instance, code: &str, message: &str, context: Context<'_>) {
+pub(super) fn end(instance: &mut Instance, code: &str, message: &str, context: Context<'_>) {
     instance.reason = Some((code.to_string(), format!("{code}: {message}")));
     instance.state = InstanceState::ShuttingDown;
     instance.due = context.now + context.latencies.shutting_down;

@@ -6,6 +6,7 @@ mod describe;
 mod filters;
 mod images;
 mod instances;
+mod market;
 mod network;
 mod power;
 mod run;
@@ -24,6 +25,7 @@ use super::inventory::Inventory;
 use super::wire::{AwsError, Node, branch, leaf};
 
 pub(super) use instances::{Instance, InstanceState, Metadata, check, launch, metadata, terminate};
+pub(super) use market::has_notice;
 pub(super) use network::Network;
 pub(super) use sharing::{Abroad, abroad};
 pub(super) use tags::Tags;
@@ -42,6 +44,7 @@ pub(super) struct Ec2 {
     /// `RunInstances` tokens, by token and zone (empty: the whole Region).
     launches: BTreeMap<(String, String), run::Launch>,
     template_tokens: BTreeMap<String, templates::Made>,
+    market: market::Market,
     /// `CopyImage` tokens.
     copies: BTreeMap<String, sharing::Copied>,
 }
@@ -125,6 +128,7 @@ fn done() -> Node {
 
 /// Moves states on.
 pub(super) fn tick(state: &mut State, context: Context<'_>) {
+    market::tick(state, context);
     instances::tick(state, context);
     images::tick(state, context);
     snapshots::tick(state, context);

@@ -112,6 +112,7 @@ impl Spec {
             },
             tags: self.tags.get("instance").cloned().unwrap_or_default(),
             token: None,
+            spot: false,
         })
     }
 

@@ -17,6 +17,7 @@ use super::identity::{BootError, BoxIdentity, COMMIT, Identity, identity};
 use super::imds::Imds;
 use super::layout::Layout;
 use super::memory::Memory;
+use super::release_command;
 use super::service::{Board, names};
 use super::store;
 use super::supervisor::{Shift, Supervisor, told_to_stop};
@@ -87,7 +88,7 @@ impl Agent<'_> {
     }
 
     async fn run(&mut self, imds: &Imds, is_box: bool, mut stop: watch::Receiver<bool>) -> Result<(), BootError> {
-        let Identity { host, services, review } = tokio::select! {
+        let Identity { host, services, release_commands, review } = tokio::select! {
             identity = identity(imds, is_box, self.surroundings, &self.layout) => identity?,
             () = told_to_stop(&mut stop) => return Ok(()),
         };
@@ -109,6 +110,10 @@ impl Agent<'_> {
                 return Ok(());
             }
             self.ask_stores(&shift);
+        }
+        for (service, command) in release_commands {
+            let once = release_command::Once { shift: shift.clone(), service, command };
+            self.beside.spawn(once.hold(self.surroundings.metadata_endpoint.clone()));
         }
         self.console.mark(&ConsoleLine::Booted { services: names(&shift.services) });
         let (supervisor, announced) = (Supervisor::here(&self.layout), shift.clone());

@@ -9,7 +9,7 @@ use super::imds::{Imds, ImdsError};
 use super::layout::Layout;
 use super::service::Service;
 use super::store;
-use crate::model::{Manifest, NameError, RepositoryName, ServiceName, UserBox, UserData, UserDataError, UserService, tag};
+use crate::model::{Manifest, NameError, RepositoryName, ServiceName, TimedCommand, UserBox, UserData, UserDataError, UserService, tag};
 
 /// What this instance is.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) struct Identity {
     pub host: IpAddr,
     /// What it runs: services and, on a review box, stores.
     pub services: Vec<Service>,
+    /// What a release has to do once, by service.
+    pub release_commands: BTreeMap<ServiceName, TimedCommand>,
     pub review: Option<BoxIdentity>,
 }
 
@@ -65,11 +67,12 @@ pub(super) async fn identity(imds: &Imds, is_box: bool, surroundings: &Surroundi
     let manifest = read_manifest(layout)?;
     let place = Place { user_data: &user_data, manifest: &manifest, host, path: path(surroundings, layout)?, layout };
     let mut services = Vec::new();
-    let mut repositories = BTreeMap::new();
+    let (mut repositories, mut release_commands) = (BTreeMap::new(), BTreeMap::new());
     for name in names.split_whitespace() {
         let name = ServiceName::new(name).map_err(|_| BootError::NotAService(name.to_string()))?;
         let told = user_data.services.get(&name).ok_or_else(|| BootError::UnknownService(name.clone()))?;
         repositories.insert(name.clone(), told.repository.clone());
+        release_commands.extend(told.release_command.clone().map(|command| (name.clone(), command)));
         services.push(place.service(name, told)?);
     }
     let review = match user_data.review.clone() {
@@ -84,7 +87,7 @@ pub(super) async fn identity(imds: &Imds, is_box: bool, surroundings: &Surroundi
             Some(BoxIdentity { instance, told, repositories })
         }
     };
-    Ok(Identity { host, services, review })
+    Ok(Identity { host, services, release_commands, review })
 }
 
 /// Where every process finds programs: those of the image first.

@@ -80,6 +80,16 @@ impl Layout {
         self.root.join("var/lib/adstage/box.json")
     }
 
+    /// What this instance knows of the release command of a service.
+    pub fn release_command(&self, name: &ServiceName) -> PathBuf {
+        self.root.join(format!("var/lib/adstage/release-command.{name}.json"))
+    }
+
+    /// What the release command of a service printed.
+    pub fn release_command_log(&self, name: &ServiceName) -> PathBuf {
+        self.root.join(format!("var/log/adstage/{name}-release.log"))
+    }
+
     /// When the fuse burns down, as last known in this boot.
     pub fn deadline(&self) -> PathBuf {
         self.root.join("run/adstage/expires")

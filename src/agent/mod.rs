@@ -26,6 +26,7 @@ mod layout;
 mod memory;
 mod own;
 mod provision;
+mod release_command;
 mod service;
 mod store;
 mod supervisor;

@@ -98,24 +98,33 @@ async fn hold_one(shift: &Shift, service: &Service, mut stop: watch::Receiver<bo
 
 fn start(shift: &Shift, service: &Service, log: &Path) -> io::Result<(Child, Pid)> {
     let pid_file = shift.layout.service_pid(&service.name);
-    for folder in [log.parent(), pid_file.parent()].into_iter().flatten() {
+    if let Some(folder) = pid_file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let (child, group) = spawn(service, &service.run, log)?;
+    fs::write(pid_file, group.as_raw_pid().to_string())?;
+    Ok((child, group))
+}
+
+/// A command where the service runs, with all that the service finds there, in a process group of its own.
+pub(super) fn spawn(service: &Service, run: &str, log: &Path) -> io::Result<(Child, Pid)> {
+    if let Some(folder) = log.parent() {
         fs::create_dir_all(folder)?;
     }
     let output = OpenOptions::new().append(true).create(true).open(log)?;
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", &service.run]).current_dir(&service.folder).envs(&service.variables);
+    command.args(["-c", run]).current_dir(&service.folder).envs(&service.variables);
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
     if let Some(account) = service.store.as_ref().map(Account::of).transpose().map_err(io::Error::other)?.flatten() {
         account.apply(&mut command);
     }
     let child = command.spawn()?;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or(io::ErrorKind::NotFound)?;
-    fs::write(pid_file, group.as_raw_pid().to_string())?;
     Ok((child, group))
 }
 
 /// Ends a service with all it started: politely, and after a while with force.
-async fn end(child: &mut Child, group: Pid, clock: &Clock) {
+pub(super) async fn end(child: &mut Child, group: Pid, clock: &Clock) {
     let _ = kill_process_group(group, Signal::TERM);
     let gone = async {
         let _ = child.wait().await;
@@ -152,7 +161,7 @@ fn is_still(group: Pid, service: &Service) -> bool {
 }
 
 /// As shells count: 128 + n when signal n ended it.
-fn code(status: ExitStatus) -> i32 {
+pub(super) fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Global;
 use super::access::Access;
-use super::blocked;
+use super::{blocked, hooks};
 use crate::failure::{End, Failure};
 use crate::lock::{self, Blocked, Held, Intent, TakeOver, TakeOverKind, Wait, Watch};
 use crate::model::{Event, LockRecord, Mark, OperationId, Outcome, Resource, Scope, Seconds, Serving, World, serving};
@@ -116,6 +116,7 @@ impl Desk<'_> {
             owner: self.global.who(&self.access.caller),
             door: KnownDoor::default(),
             errands: self.access.errands.clone(),
+            commands: hooks::commands(self.global),
             progress: std::sync::Arc::new(|_| ()),
         }
     }

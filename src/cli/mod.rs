@@ -20,6 +20,7 @@ pub mod environment;
 pub mod global;
 mod help;
 mod history;
+mod hooks;
 mod image;
 mod interrupt;
 pub mod lock;

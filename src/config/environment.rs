@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::document::Entry;
-use super::forms;
 use super::image::name;
 use super::kind;
 use super::problem::Problem;
 use super::section::{Book, Section, Spot};
 use super::service::{self, Base};
+use super::{forms, hooks};
 use crate::model::{
     AppName, Confirm, DeployTiming, Environment, EnvironmentName, HealthCheck, Listener, LoadBalancer, Route, Scheme, Service, nearest,
     short_name,
@@ -49,6 +49,7 @@ pub(super) fn read(book: &Book<'_>, entry: &Entry, merged: &[Entry], shared: &Sh
     let load_balancer = load_balancer(section.table("load-balancer"), &default_name, subnets.as_ref(), security_groups.as_ref());
     let services = services(&section, shared.services, variables.as_ref());
     let timing = timing(section.table("deploy"));
+    let hooks = hooks::read(section.table("hooks"));
     section.finish();
     Some(Environment {
         app: shared.app?.value.clone(),
@@ -64,6 +65,7 @@ pub(super) fn read(book: &Book<'_>, entry: &Entry, merged: &[Entry], shared: &Sh
         load_balancer: load_balancer?,
         services: services?,
         timing: timing?,
+        hooks: hooks?,
     })
 }
 
@@ -165,6 +167,7 @@ fn one_service(
             port: parts.port,
             health_path: parts.health_path.clone(),
             variables,
+            release_command: parts.release_command.clone(),
             route: route?,
             instance_type: types.as_ref()?.0.clone(),
             other_types: types?.1,
@@ -239,6 +242,7 @@ fn timing(section: Section<'_>) -> Option<DeployTiming> {
     let watch = section.or("watch", "5m", kind::span(0..=86_400));
     let drain = section.or("drain", "30s", kind::span(0..=3_600));
     let keep_warm = section.or("keep-warm", "1", kind::number::<u32>(0..=3));
+    let min_capacity = section.or("min-capacity", "100", kind::number::<u32>(1..=100));
     if let (Some(stable), Some(within)) = (&stable_for, &healthy_within)
         && stable.value >= within.value
     {
@@ -255,6 +259,7 @@ fn timing(section: Section<'_>) -> Option<DeployTiming> {
         watch: watch?.value,
         drain: drain?.value,
         keep_warm: keep_warm?.value,
+        min_capacity: min_capacity?.value,
     })
 }
 

@@ -6,6 +6,7 @@
 mod document;
 mod environment;
 mod forms;
+mod hooks;
 mod image;
 mod kind;
 mod problem;

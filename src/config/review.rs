@@ -10,8 +10,8 @@ use super::section::{Section, Spot};
 use super::service::{self, Base};
 use super::{entries, forms, kind};
 use crate::model::{
-    AppName, BACKING_READY_WITHIN, Backing, BackingName, Environment, EnvironmentName, REVIEW, Review, Seconds, Service, ServiceName,
-    short_name,
+    AppName, BACKING_READY_WITHIN, Backing, BackingName, Environment, EnvironmentName, Hooks, REVIEW, Review, Seconds, Service,
+    ServiceName, short_name,
 };
 
 /// Through the Session Manager, as the caller: nothing on the box listens, and every session is in CloudTrail.
@@ -109,6 +109,7 @@ fn table(section: Section<'_>, entry: &Entry, around: &Around<'_>) -> Option<Tab
         instance_profile: instance_profile.map(|spot| spot.value),
         load_balancer: load_balancer?,
         services: services(base, around.services, &variables?),
+        hooks: Hooks::default(),
         ..base.clone()
     };
     let instance_type =
@@ -133,7 +134,10 @@ fn services(base: &Environment, bases: &[Base], variables: &BTreeMap<String, Str
         own.extend(variables.clone());
         own
     };
-    base.services.iter().map(|service| Service { variables: own(service), instances: 1, max_instances: 1, ..service.clone() }).collect()
+    // What a release does once is done to an environment's stores, and a box has its own.
+    let on_a_box =
+        |service: &Service| Service { variables: own(service), release_command: None, instances: 1, max_instances: 1, ..service.clone() };
+    base.services.iter().map(on_a_box).collect()
 }
 
 /// A box that shares a security group with an environment could reach whatever that environment's instances reach.

@@ -7,8 +7,8 @@ use super::image::name;
 use super::kind;
 use super::problem::Problem;
 use super::section::{Section, Spot};
-use super::{entries, forms};
-use crate::model::{AGENT_PORT, RepositoryName, ServiceName};
+use super::{entries, forms, hooks};
+use crate::model::{AGENT_PORT, RepositoryName, ServiceName, TimedCommand};
 
 /// A service before any environment.
 pub(super) struct Base {
@@ -30,6 +30,7 @@ pub(super) struct Parts {
     pub port: Option<u16>,
     pub health_path: String,
     pub variables: BTreeMap<String, String>,
+    pub release_command: Option<TimedCommand>,
 }
 
 /// All of them, in the order of the file.
@@ -79,16 +80,18 @@ fn service(entry: &Entry, section: Section<'_>, repositories: &[String]) -> (Bas
     };
     let needs = section.want("needs", kind::list(kind::filled));
     let variables = variables(&section);
+    let release_command = hooks::command(&section, "release-command", "10m");
     section.finish();
     let right = !has_port || (port.is_some() && health.is_some());
-    let parts = match (name, repository, run, variables) {
-        (Some(name), Some(repository), Some(run), Some(variables)) if right => Some(Parts {
+    let parts = match (name, repository, run, variables, release_command) {
+        (Some(name), Some(repository), Some(run), Some(variables), Some(release_command)) if right => Some(Parts {
             name,
             repository: repository.value,
             run: run.value,
             port: port.as_ref().map(|port| port.value),
             health_path: health.map_or_else(|| "/".into(), |health| health.value),
             variables,
+            release_command,
         }),
         _ => None,
     };

@@ -139,6 +139,9 @@ impl Executor<'_> {
     pub(super) async fn deployed(&self, halt: Option<Halt>) -> Ending {
         let failure = halt.as_ref().map(|halt| self.trouble(halt));
         let reason = halt.as_ref().map(Halt::reason);
+        if let Some(reason) = &reason {
+            self.on_failure(Outcome::Deployed, reason).await;
+        }
         let watched = !matches!(halt, Some(Halt::Failed { stage: StageName::Watch, .. }));
         let looked = self.last_look(&self.plan.serving).await;
         let ending = async || self.record.end(Outcome::Deployed, reason.as_deref(), &self.verdicts(watched)).await;
@@ -196,6 +199,9 @@ impl Executor<'_> {
     /// Everything is as before.
     pub(super) async fn rolled_back(&self, halt: &Halt) -> Ending {
         let reason = halt.reason();
+        if !matches!(halt, Halt::Aborted { .. }) {
+            self.on_failure(Outcome::RolledBack, &reason).await;
+        }
         let looked = self.last_look(&self.plan.before).await;
         let ending = async || self.record.end(Outcome::RolledBack, Some(&reason), &self.blamed(halt)).await;
         if let Err(lost) = looked.and(ending().await) {
@@ -237,6 +243,7 @@ impl Executor<'_> {
             Undone::Lost(why) => return self.lost(&why, Side::Before),
             Undone::Failed(failed) => failed,
         };
+        self.on_failure(Outcome::Stranded, &halt.reason()).await;
         let mut failure = Failure::new(End::Stranded, format!("{} failed, and could not be undone wholly", subject(self.plan)));
         failure.because.push(halt.reason());
         if let Halt::Failed { error, .. } = halt {

@@ -11,6 +11,7 @@
 mod board;
 mod ending;
 mod horizon;
+mod on_failure;
 mod record;
 mod resume;
 mod stop;
@@ -28,7 +29,7 @@ use crate::aws::Guard;
 use crate::journal::OperationStatus;
 use crate::lock::{Held, Lost};
 use crate::model::{Event, Mark, Seconds};
-use crate::plan::{Backward, Course, Onward, Plan, Stage, StageName, undoing};
+use crate::plan::{Backward, Course, Onward, Plan, Stage, StageName, Step, undoing};
 use crate::steps::{self, Cx, StepError};
 use board::Board;
 use record::Record;
@@ -107,6 +108,11 @@ struct Reached {
 
 /// A stage and what to do with each of its steps.
 type Due<'a> = (&'a Stage, &'a [Onward]);
+
+/// It only runs commands of the company's.
+fn is_hook(stage: &Stage) -> bool {
+    stage.steps.iter().all(|step| matches!(step, Step::RunHook(_)))
+}
 
 fn is_done((_, acts): &Due<'_>) -> bool {
     acts.iter().all(|act| *act == Onward::Done)
@@ -191,6 +197,11 @@ impl Executor<'_> {
                 WaveEnd::Done => {}
                 WaveEnd::Asked(by) if reached.side == Side::After => _ = reached.halt.get_or_insert(Halt::Asked { stage: name, by }),
                 WaveEnd::Asked(by) => return Err(Halt::Asked { stage: name, by }),
+                WaveEnd::Failed(step, error) if reached.side == Side::After && is_hook(stage) => {
+                    // Trouble, but what the release itself still needs is done all the same.
+                    (self.emit)(Event::Said { mark: Mark::Warning, text: error.what.clone() });
+                    reached.halt.get_or_insert(Halt::Failed { stage: StageName::CutOver, step, error });
+                }
                 WaveEnd::Failed(step, error) => return Err(Halt::Failed { stage: name, step, error }),
                 WaveEnd::Lost(why) => return Err(Halt::Lost(why)),
             }

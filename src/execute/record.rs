@@ -160,6 +160,11 @@ impl<'a> Record<'a> {
         if entries.is_empty() { Ok(()) } else { self.write(&entries, None).await }
     }
 
+    /// Worth knowing later.
+    pub async fn note(&self, text: String) -> Result<(), Lost> {
+        self.write(&[Entry::Note { text }], None).await
+    }
+
     /// It goes back, for good.
     pub async fn goes_back(&self, why: &str) -> Result<(), Lost> {
         let entries = [Entry::Asked { what: Asked::Unwind, by: self.by.clone() }, Entry::Note { text: why.to_string() }];

@@ -185,7 +185,8 @@ impl<'a> Wave<'a> {
             None => Deed::Failed { error: "stopped".to_string() },
         };
         match result {
-            Some(Ok(achieved)) => self.board.achieved(achieved),
+            // What more there is to it is for the record.
+            Some(Ok(achieved)) => self.board.achieved(achieved.lines().next().unwrap_or_default().to_string()),
             Some(Err(error)) => {
                 let step = running.iter().find(|running| running.id == id).map(|running| running.step.to_string());
                 if let (None, Some(step)) = (&tally.failed, step) {

@@ -282,7 +282,7 @@ fn parse_deed(row: &Reader<'_>, kind: &str) -> Result<Deed, Malformed> {
 }
 
 /// An outcome as rows spell it; the same words as in JSON output.
-pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
+pub fn outcome_word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Deployed => "deployed",
         Outcome::Refused => "refused",

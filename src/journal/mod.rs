@@ -11,7 +11,7 @@ mod rows;
 
 pub use crate::model::{Direction, StepStatus};
 pub use begun::{Begun, Unreadable, begun};
-pub use entry::{Asked, Deed, Entry, Logged, StepKey};
+pub use entry::{Asked, Deed, Entry, Logged, StepKey, outcome_word};
 pub use fold::{Illegal, OperationStatus, fold};
 pub use read::{Journal, began_something, head, operation, read, release};
 pub use rows::{Operation, and_checked, checked, create_release, ended, judge, next_release, operation as operation_body, serve};

@@ -75,6 +75,18 @@ pub enum ConsoleLine {
         #[serde(default)]
         tail: Vec<String>,
     },
+    /// The release's own command has run on this instance, or never will.
+    ReleaseCommand {
+        /// Whose.
+        service: ServiceName,
+        /// The operation that asked for it.
+        operation: String,
+        /// Exit code; 128 + n when signal n ended it. None: it was killed at its deadline, or was cut short with the agent.
+        code: Option<i32>,
+        /// The last lines it wrote.
+        #[serde(default)]
+        tail: Vec<String>,
+    },
     /// The agent cannot run anything here. Terminal.
     BootFailed {
         /// Why, one line.
@@ -192,6 +204,7 @@ impl ConsoleLine {
             | Self::Unwell { tail, .. }
             | Self::Exited { tail, .. }
             | Self::CrashLooping { tail, .. }
+            | Self::ReleaseCommand { tail, .. }
             | Self::CheckoutFailed { tail, .. }
             | Self::BackingFailed { tail, .. } => tail,
             _ => &[],
@@ -210,6 +223,8 @@ impl ConsoleLine {
             Self::Unwell { service, answer, .. } => format!("{service} runs but is unwell: {answer}"),
             Self::Exited { service, code, .. } => format!("{service} exited with {code}"),
             Self::CrashLooping { service, restarts, .. } => format!("{service} exits as soon as it starts ({restarts} restarts)"),
+            Self::ReleaseCommand { service, code: Some(code), .. } => format!("the release command of {service} exited {code}"),
+            Self::ReleaseCommand { service, code: None, .. } => format!("the release command of {service} was cut short"),
             Self::BootFailed { what } => format!("the agent could not start: {what}"),
             Self::Fetching { repository, reference, commit } if reference == commit => format!("fetching {repository} at {commit}"),
             Self::Fetching { repository, reference, commit } => format!("fetching {repository} at {reference} ({commit})"),

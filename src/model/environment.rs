@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, EnvironmentName, RepositoryName, Seconds, ServiceName};
+use super::{AppName, EnvironmentName, Hooks, RepositoryName, Seconds, ServiceName, TimedCommand};
 
 /// A named place with its own config, lock and journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Environment {
     pub services: Vec<Service>,
     /// How long each part of a deploy may take.
     pub timing: DeployTiming,
+    /// Commands of the company's own that run on the operator's machine.
+    pub hooks: Hooks,
 }
 
 /// What an operator must answer before a change to an environment.
@@ -105,6 +107,8 @@ pub struct Service {
     pub health_path: String,
     /// Variables for the process: the service's own, overlaid with the environment's.
     pub variables: BTreeMap<String, String>,
+    /// Run once per release before its first visitor, on one instance.
+    pub release_command: Option<TimedCommand>,
     /// How visitors reach it; none for a worker.
     pub route: Option<Route>,
     /// EC2 instance type.
@@ -145,6 +149,8 @@ pub struct DeployTiming {
     pub drain: Seconds,
     /// How many earlier releases stay running at weight 0, 0 to 3.
     pub keep_warm: u32,
+    /// The least a candidate must have of the live fleet's vCPUs and memory, in percent.
+    pub min_capacity: u32,
 }
 
 /// Health checks of a target group (*Health checks for your target groups*).

@@ -9,6 +9,7 @@ mod duration;
 mod environment;
 mod event;
 mod fleet;
+mod hooks;
 mod image;
 mod names;
 mod provision;
@@ -30,6 +31,7 @@ pub use environment::{
 };
 pub use event::{Event, Mark, Outcome};
 pub use fleet::{Fleet, FleetKey, Group, GroupInstance, TargetGroup, TargetHealth, TargetState, Template};
+pub use hooks::{Hook, Hooks, TimedCommand};
 pub use image::{FailedProof, Found, Image, ImageState, ImageUse, Origin, Provenance};
 pub use names::{
     AppName, BackingName, BoxName, EnvironmentName, ImageId, NameError, OperationId, PROBE_HEADER, ReleaseNumber, RepositoryName,

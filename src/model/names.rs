@@ -208,6 +208,8 @@ pub mod tag {
     pub const ASKED_PREFIX: &str = "adstage:asked.";
     /// On a review box that somebody found good, and on an image baked from it: hash of the commits, when, who; with spaces between.
     pub const APPROVED: &str = "adstage:approved";
+    /// On the one instance of a candidate that runs the release's command: the operation that asked for it.
+    pub const RELEASE_COMMAND: &str = "adstage:release-command";
     /// On a proof instance: seconds after which its agent shuts the machine down, which terminates it (its user data is no script that
     /// could light the fuse).
     pub const LIFETIME: &str = "adstage:lifetime";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HealthCheck, ImageId, ReleaseNumber, RepositoryName, Seconds, ServiceName};
+use super::{HealthCheck, ImageId, ReleaseNumber, RepositoryName, Seconds, ServiceName, TimedCommand};
 
 /// What a release is made of. Everything needed to run it again is in here: config and code go back together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct ServiceSpec {
     pub health_path: String,
     /// Variables of the process.
     pub variables: BTreeMap<String, String>,
+    /// Run once before the release gets its first visitor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_command: Option<TimedCommand>,
     /// EC2 instance type.
     pub instance_type: String,
     /// Types to take where there is no capacity of that one, in this order.

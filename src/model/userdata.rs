@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, Backing, BackingName, BoxName, EnvironmentName, ReleaseNumber, RepositoryName, ServiceName, Source};
+use super::{AppName, Backing, BackingName, BoxName, EnvironmentName, ReleaseNumber, RepositoryName, ServiceName, Source, TimedCommand};
 
 /// Port of the agent's own health answer, on every instance.
 pub const AGENT_PORT: u16 = 7600;
@@ -84,6 +84,9 @@ pub struct UserService {
     /// Variables of the process.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,
+    /// Run once by the instance whose tag says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_command: Option<TimedCommand>,
 }
 
 /// Why user data cannot be written or read.
@@ -148,7 +151,14 @@ mod tests {
     fn shop(variables: &[(&str, &str)]) -> UserData {
         let variables = variables.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         let repository = RepositoryName::new("storefront").unwrap();
-        let web = UserService { repository, run: "bin/web".into(), port: Some(8001), health_path: "/up".into(), variables };
+        let web = UserService {
+            repository,
+            run: "bin/web".into(),
+            port: Some(8001),
+            health_path: "/up".into(),
+            variables,
+            release_command: None,
+        };
         let services = BTreeMap::from([(ServiceName::new("web").unwrap(), web)]);
         UserData::new(AppName::new("shop").unwrap(), EnvironmentName::new("production").unwrap(), Some(ReleaseNumber(42)), services)
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     AGENT_PORT, CapacityKind, DeployTiming, Environment, FleetKey, Release, ReleaseNumber, Seconds, Service, ServiceName, ServiceSpec,
-    Share, UserData, UserDataError, UserService,
+    Share, TimedCommand, UserData, UserDataError, UserService,
 };
 
 use super::situation::Standing;
-use super::{Step, TargetGroupSpec, TemplateSpec};
+use super::{ReleaseRun, Step, TargetGroupSpec, TemplateSpec};
 
 /// A service's configuration, as a release keeps it.
 pub(super) fn spec(service: &Service, timing: &DeployTiming) -> ServiceSpec {
@@ -18,6 +18,7 @@ pub(super) fn spec(service: &Service, timing: &DeployTiming) -> ServiceSpec {
         port: service.port,
         health_path: service.health_path.clone(),
         variables: service.variables.clone(),
+        release_command: service.release_command.clone(),
         instance_type: service.instance_type.clone(),
         other_types: service.other_types.clone(),
         health: timing.health.clone(),
@@ -42,6 +43,7 @@ pub(super) fn told(environment: &Environment, release: Option<ReleaseNumber>, se
         port: spec.port,
         health_path: spec.health_path.clone(),
         variables: spec.variables.clone(),
+        release_command: spec.release_command.clone(),
     };
     let services = services.iter().map(|(name, spec)| (name.clone(), told(spec))).collect();
     UserData::new(environment.app.clone(), environment.name.clone(), release, services)
@@ -66,6 +68,7 @@ pub(super) struct Candidate {
     target_group: TargetGroupSpec,
     types: Vec<String>,
     shares: Vec<(CapacityKind, u32)>,
+    release_command: Option<TimedCommand>,
     size: u32,
     max: u32,
 }
@@ -89,7 +92,8 @@ impl Candidate {
             true => Vec::new(),
             false => std::iter::once(&spec.instance_type).chain(&spec.other_types).cloned().collect(),
         };
-        Ok(Self { fleet, template, target_group, types, shares: standing.shares(size), size, max: standing.max(size) })
+        let (shares, release_command) = (standing.shares(size), spec.release_command.clone());
+        Ok(Self { fleet, template, target_group, types, shares, release_command, size, max: standing.max(size) })
     }
 
     /// What an Auto Scaling group needs before it can be made.
@@ -118,6 +122,12 @@ impl Candidate {
     /// Spot may not be to be had.
     pub fn cover(&self, timing: &DeployTiming) -> Option<[Step; 2]> {
         cover(&self.fleet, &self.shares, timing)
+    }
+
+    /// What a new release has to do once before any visitor comes, if it has.
+    pub fn release_command(&self) -> Option<Step> {
+        let command = self.release_command.clone()?;
+        Some(Step::RunReleaseCommand(ReleaseRun { fleet: self.fleet.clone(), command }))
     }
 
     pub fn wait(&self, timing: &DeployTiming) -> Step {

@@ -8,10 +8,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{CapacityKind, Environment, Image, OperationKind, Release, ReleaseNumber, Seconds, ServiceName, Share, Verdict, World};
+use crate::model::{
+    CapacityKind, DeployTiming, Environment, Hook, Image, OperationKind, Release, ReleaseNumber, Seconds, ServiceName, Share, Verdict,
+    World,
+};
 
 use super::candidate::{Candidate, spec};
 use super::draft::{Doomed, Draft};
+use super::hooks::Runs;
 use super::reassert::landed_late;
 use super::refusal::{Reasons, rollback};
 use super::select::{self, Elsewhere};
@@ -70,6 +74,8 @@ fn order(situation: &Situation, standings: &[&Standing], release: Release, candi
     let crowded = standings.iter().flat_map(|standing| crowded_out(situation, standing, number, &draft)).collect();
     clear(situation, crowded, &mut draft);
 
+    let hooks = Runs::of(situation, standings, &release);
+    draft.wave(StageName::Prepare, hooks.run(Hook::BeforeDeploy));
     draft.wave(StageName::Prepare, candidates.iter().flat_map(Candidate::foundations));
     let tests: Vec<_> = candidates.iter().map(Candidate::test_rule).collect();
     let idle: Vec<_> = rules(standings).filter_map(|rule| draft.idle(rule, number)).collect();
@@ -77,10 +83,13 @@ fn order(situation: &Situation, standings: &[&Standing], release: Release, candi
     draft.wave(StageName::Launch, candidates.iter().flat_map(Candidate::launch));
     draft.cover(StageName::Await, candidates.iter().filter_map(|candidate| candidate.cover(timing)));
     draft.wave(StageName::Await, candidates.iter().map(|candidate| candidate.wait(timing)));
-    draft.wave(StageName::Verify, standings.iter().filter_map(|standing| compare(standing, number)));
+    draft.wave(StageName::Verify, standings.iter().filter_map(|standing| compare(standing, number, timing)));
+    draft.wave(StageName::Verify, candidates.iter().filter_map(Candidate::release_command));
+    draft.wave(StageName::Verify, hooks.run(Hook::Verify));
     draft.wave(StageName::CutOver, standings.iter().flat_map(|standing| pins(standing, number)));
     let moves: Vec<_> = rules(standings).filter_map(|rule| draft.cut_over(rule, number)).collect();
     draft.wave(StageName::CutOver, moves);
+    draft.wave(StageName::Watch, hooks.run(Hook::AfterCutover));
     draft.wave(StageName::Watch, watch(situation, standings, number));
     settle(situation, standings, number, &mut draft);
 
@@ -126,8 +135,9 @@ pub(super) fn rules<'a>(standings: &'a [&Standing]) -> impl Iterator<Item = &'a 
     standings.iter().filter_map(|standing| standing.rule.as_ref())
 }
 
-fn compare(standing: &Standing, number: ReleaseNumber) -> Option<Step> {
-    Some(Step::CompareCapacity { candidate: standing.key(number), live: standing.key(standing.live_fleet()?) })
+fn compare(standing: &Standing, number: ReleaseNumber, timing: &DeployTiming) -> Option<Step> {
+    let live = standing.key(standing.live_fleet()?);
+    Some(Step::CompareCapacity { candidate: standing.key(number), live, share: timing.min_capacity })
 }
 
 /// A fleet that is about to lose its visitors must not shrink for want of load: it is what a rollback goes back to.
@@ -346,5 +356,6 @@ fn notes(situation: &Situation, standings: &[&Standing]) -> Vec<String> {
     if situation.environment.timing.keep_warm == 0 && standings.iter().any(|standing| standing.live.is_some()) {
         notes.push("keep-warm is 0: a rollback will have to launch the earlier release again".to_string());
     }
+    notes.extend(super::hooks::note(situation.environment));
     notes
 }

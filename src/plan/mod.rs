@@ -7,6 +7,7 @@ mod box_image;
 mod candidate;
 mod deploy;
 mod draft;
+mod hooks;
 mod image;
 mod lint;
 mod reassert;
@@ -25,6 +26,7 @@ mod step;
 
 pub use box_image::{BoxBakeRequest, bake_box, box_bake_hash};
 pub use deploy::{DeployRequest, SPREAD, deploy};
+pub use hooks::on_failure;
 pub use image::{BakeRequest, bake, bake_hash, builder_script, image_name};
 pub use lint::{Flaw, lint};
 pub use reassert::reassert;
@@ -38,7 +40,7 @@ pub use select::{Elsewhere, Neighbour};
 pub use setup::setup;
 pub use shelf::{PruneRequest, Shared, copy_image, fetch_image, prune, share_image};
 pub use stand::{Stand, stand};
-pub use step::{BoxGroup, BoxLaunch, BoxRule, Step, TargetGroupSpec, TemplateSpec};
+pub use step::{BoxGroup, BoxLaunch, BoxRule, HookRun, ReleaseRun, Step, TargetGroupSpec, TemplateSpec};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

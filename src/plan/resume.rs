@@ -229,7 +229,7 @@ impl Judge<'_> {
         }
         for (stage, acts) in plan.stages.iter().zip(course).take(point) {
             for (step, act) in stage.steps.iter().zip(acts) {
-                if step.only_looks() {
+                if step.proves() {
                     *act = Onward::Run;
                 }
             }

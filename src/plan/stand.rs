@@ -15,6 +15,8 @@ macro_rules! unseen {
         Step::AwaitHealthy { .. }
             | Step::AwaitSpot { .. }
             | Step::CompareCapacity { .. }
+            | Step::RunHook(_)
+            | Step::RunReleaseCommand(_)
             | Step::WatchFleet { .. }
             | Step::LaunchBuilder { .. }
             | Step::AwaitProvision { .. }

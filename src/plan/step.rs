@@ -4,7 +4,7 @@ mod nature;
 mod parts;
 mod words;
 
-pub use parts::{BoxGroup, BoxLaunch, BoxRule, TargetGroupSpec, TemplateSpec};
+pub use parts::{BoxGroup, BoxLaunch, BoxRule, HookRun, ReleaseRun, TargetGroupSpec, TemplateSpec};
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     Approval, BoxName, Builder, CapacityKind, FleetKey, ImageId, ReleaseNumber, Route, RuleKey, Seconds, ServiceName, Share, Weights,
 };
+
+/// Plans from before there was a choice.
+fn all_of_it() -> u32 {
+    100
+}
 
 /// One deed: run and undo. Everything a step needs is in it or is looked up by name or tag when used; steps pass nothing to each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,13 +92,21 @@ pub enum Step {
         /// What it was to have.
         share: Share,
     },
-    /// Prove that the candidate has at least the vCPUs and memory of the live fleet. Changes nothing.
+    /// Prove that the candidate has enough of the vCPUs and memory of the live fleet. Changes nothing.
     CompareCapacity {
         /// Candidate.
         candidate: FleetKey,
         /// Live.
         live: FleetKey,
+        /// The least share of live's that it must have, in percent.
+        #[serde(default = "all_of_it")]
+        share: u32,
     },
+    /// Run a hook on the operator's machine. Undo: none; it changes nothing adstage knows of.
+    RunHook(HookRun),
+    /// Run the release's own command, once, on one instance of the candidate. Undo: none; what it does is the company's, and it must bear
+    /// that the release before it goes on serving.
+    RunReleaseCommand(ReleaseRun),
     /// Pin the live fleet at its size (min = desired) so that losing its traffic does not shrink it. Undo: the smallest size as it was.
     PinSize {
         /// Which.

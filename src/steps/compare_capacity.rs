@@ -1,4 +1,4 @@
-//! The candidate has at least the vCPUs and memory of the fleet it takes over from.
+//! The candidate has enough of the vCPUs and memory of the fleet it takes over from: compared, since equal numbers of instances say nothing.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::{Cx, Done, StepError};
 use crate::aws::{GroupInfo, InstanceTypeInfo};
 use crate::model::FleetKey;
 
-pub(super) async fn run(cx: &Cx, candidate: &FleetKey, live: &FleetKey) -> Done {
+pub(super) async fn run(cx: &Cx, candidate: &FleetKey, live: &FleetKey, share: u32) -> Done {
     let (ours, theirs) = tokio::join!(groups(cx, candidate), groups(cx, live));
     let (ours, theirs) = (ours?, theirs?);
     let mut types: Vec<String> = ours.iter().chain(&theirs).flat_map(|found| found.instance_types.values().cloned()).collect();
@@ -20,9 +20,15 @@ pub(super) async fn run(cx: &Cx, candidate: &FleetKey, live: &FleetKey) -> Done 
     let sizes = cx.aws.ec2.instance_types(&types).await.during("look up the sizes of instance types")?;
     let ((vcpus, memory), (least_vcpus, least_memory)) = (capacity(&ours, &sizes)?, capacity(&theirs, &sizes)?);
     let said = |vcpus: u32, memory: u64| format!("{vcpus} vCPUs and {memory} MiB");
-    if vcpus < least_vcpus || memory < least_memory {
-        let what = format!("{candidate} is smaller than {live}");
-        return Err(StepError::new(what).because(format!("{} against {}", said(vcpus, memory), said(least_vcpus, least_memory))));
+    let enough = |ours: u64, theirs: u64| ours * 100 >= theirs * u64::from(share);
+    if !enough(vcpus.into(), least_vcpus.into()) || !enough(memory, least_memory) {
+        let what = if share == 100 {
+            format!("{candidate} is smaller than {live}")
+        } else {
+            format!("{candidate} has less than {share} % of {live}")
+        };
+        let numbers = format!("{} against {}", said(vcpus, memory), said(least_vcpus, least_memory));
+        return Err(StepError::new(what).because(numbers).because("`deploy.min-capacity` in adstage.toml says how much it must have"));
     }
     Ok(format!("{candidate}: {} ({live}: {})", said(vcpus, memory), said(least_vcpus, least_memory)))
 }

@@ -24,6 +24,7 @@ mod capture_box;
 mod capture_image;
 mod claims;
 mod clean_box;
+mod commands;
 mod compare_capacity;
 mod copy_image;
 mod cover_spot;
@@ -56,6 +57,8 @@ mod register_box;
 mod resize_fleet;
 mod retire_fleet;
 mod route;
+mod run_hook;
+mod run_release_command;
 mod scale_fleet;
 mod settle_fleet;
 mod share_image;
@@ -69,9 +72,11 @@ mod wait;
 mod watch_fleet;
 
 pub use claims::strangers;
+pub use commands::{Commands, Finished, Job};
 pub use errands::{Errand, Errands, Reply};
 pub use error::StepError;
 pub use listener::KnownDoor;
+pub use run_hook::run as run_hook;
 
 use std::fmt;
 use std::sync::Arc;
@@ -98,6 +103,8 @@ pub struct Cx {
     pub door: KnownDoor,
     /// Where commands are sent that have to be run on a machine.
     pub errands: Errands,
+    /// Runs commands on the operator's own machine.
+    pub commands: Commands,
     /// Takes what is to be told while a step waits.
     pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
 }
@@ -133,7 +140,9 @@ pub async fn run(step: &Step, cx: &Cx) -> Result<String, StepError> {
         Step::AwaitHealthy { fleet, count, within, stable_for } => await_healthy::run(cx, fleet, *count, *within, *stable_for).await,
         Step::AwaitSpot { fleet, within } => await_spot::run(cx, fleet, *within).await,
         Step::CoverSpot { fleet, share } => cover_spot::run(cx, fleet, *share).await,
-        Step::CompareCapacity { candidate, live } => compare_capacity::run(cx, candidate, live).await,
+        Step::CompareCapacity { candidate, live, share } => compare_capacity::run(cx, candidate, live, *share).await,
+        Step::RunHook(hook) => run_hook::run(cx, hook).await,
+        Step::RunReleaseCommand(run) => run_release_command::run(cx, run).await,
         Step::PinSize { fleet, kind, size, .. } => pin_size::run(cx, fleet, *kind, *size).await,
         Step::CutOverTraffic { rule, before, after } => cut_over_traffic::run(cx, rule, before, after).await,
         Step::WatchFleet { fleet, count, span } => watch_fleet::run(cx, fleet, *count, *span).await,
@@ -207,6 +216,8 @@ pub async fn undo(step: &Step, cx: &Cx) -> Result<(), StepError> {
         Step::AwaitHealthy { .. }
         | Step::AwaitSpot { .. }
         | Step::CompareCapacity { .. }
+        | Step::RunHook(_)
+        | Step::RunReleaseCommand(_)
         | Step::WatchFleet { .. }
         | Step::RetireFleet { .. }
         | Step::CreateLoadBalancer

@@ -33,6 +33,12 @@ impl Cx {
         tags
     }
 
+    /// What all of a fleet's things carry, whichever operation made them.
+    pub(super) fn fleet_identity(&self, fleet: &FleetKey) -> Tags {
+        let own = [(tag::APP.to_string(), self.environment.app.to_string()), (tag::ENV.to_string(), self.environment.name.to_string())];
+        own.into_iter().chain(identity(fleet)).collect()
+    }
+
     /// True if these are the tags of that fleet's things, whichever operation made them.
     pub(super) fn owns(&self, fleet: &FleetKey, tags: &Tags) -> bool {
         self.owns_here(tags) && identity(fleet).iter().all(|(key, value)| tags.get(key) == Some(value))

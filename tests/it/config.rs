@@ -21,16 +21,16 @@ fn a_mistake_is_shown_with_its_line_and_ends_3() {
     --- stdout
     --- stderr
     error[config::unknown-key]: unknown key `confrim` in [env.production]
-      --> adstage.toml:98:1
-       |
-    98 | confrim = "name"
-       | ^^^^^^^ not a key adstage knows
-       |
+       --> adstage.toml:103:1
+        |
+    103 | confrim = "name"
+        | ^^^^^^^ not a key adstage knows
+        |
     help: did you mean `confirm`?
-       |
-    98 - confrim = "name"
-    98 + confirm = "name"
-       |
+        |
+    103 - confrim = "name"
+    103 + confirm = "name"
+        |
 
     error: [FOLDER]/adstage.toml has one mistake
     "#);

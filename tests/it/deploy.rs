@@ -86,6 +86,27 @@ async fn a_release_that_crashes_is_undone_and_nobody_saw_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_candidate_with_less_capacity_is_refused_before_the_cutover_with_the_numbers() {
+    let mut yard = Yard::ready().await;
+    yard.environment.services[1].instance_type = "m7i.xlarge".into();
+    yard.operator("ana").await.deploy().await.well();
+    let before = state(&yard).await;
+    // As many instances, half as large.
+    yard.environment.services[1].instance_type = "m7i.large".into();
+    let visitors = yard.visitors();
+    let ending = yard.operator("joe").await.deploy().await.ending();
+    let failure = ending.failure.unwrap();
+    assert_eq!((ending.outcome, failure.end), (Outcome::RolledBack, End::RolledBack));
+    assert_eq!(failure.because[..2], ["web-r2 is smaller than web-r1", "4 vCPUs and 16384 MiB against 8 vCPUs and 32768 MiB"]);
+    assert_eq!(state(&yard).await, format!("{before}, r2 bad"));
+    assert_eq!(visitors.gone().await.groups, ["shop-production-web-r1"]);
+    // Somebody knows better.
+    yard.environment.timing.min_capacity = 50;
+    yard.environment.services[1].variables.insert("GREETING".into(), "again".into());
+    yard.operator("joe").await.deploy().await.well();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cutover_that_fails_half_way_puts_every_route_back() {
     let mut yard = Yard::ready().await;
     yard.operator("ana").await.deploy().await.well();

@@ -58,7 +58,7 @@ const POLICIES: [Policy; 7] = [
             "steps/claims.rs steps/create_test_rule.rs steps/cut_over_traffic.rs steps/idle_in_route.rs steps/launch_fleet.rs",
             "steps/leave_route.rs",
             "steps/listener.rs steps/pin_size.rs steps/resize_fleet.rs steps/retire_fleet.rs steps/route.rs steps/settle_fleet.rs",
-            "steps/traffic_guard.rs steps/watch_fleet.rs",
+            "steps/traffic_guard.rs steps/watch_fleet.rs steps/run_hook.rs steps/run_release_command.rs",
         ],
         never: &[],
     },

@@ -15,6 +15,7 @@ mod engines;
 mod halted;
 mod help;
 mod history;
+mod hooks;
 mod horizon;
 mod iam;
 mod image;

@@ -10,6 +10,7 @@ pub fn release(number: ReleaseNumber, operation: &OperationId) -> ReleaseRecord 
         port: Some(8001),
         health_path: "/up".into(),
         variables: [("GREETING".to_string(), "hello".to_string())].into(),
+        release_command: None,
         instance_type: "m7i.large".into(),
         other_types: vec![],
         health: HealthCheck { interval: Seconds(5), timeout: Seconds(2), healthy_count: 2, unhealthy_count: 2 },

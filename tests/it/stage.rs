@@ -10,7 +10,7 @@ use crate::visitors::{Visitors, all_well, get};
 use crate::workshop::{Said, Workshop, processes_of};
 
 /// One web service at three instances, from a repository `site`. The instances and spans are the only things that vary.
-fn config(run: &str, instances: u32, healthy_within: &str) -> String {
+pub fn config(run: &str, instances: u32, healthy_within: &str) -> String {
     format!(
         r#"
 app = "acme"
@@ -53,7 +53,7 @@ keep-warm = 1
 }
 
 /// A server every machine the tests run on has: Python's, or adstage's own practice program serving the same page.
-fn server() -> String {
+pub fn server() -> String {
     let python = Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success());
     match python {
         true => "exec python3 -m http.server --bind \"$HOST\" \"$PORT\"".into(),
@@ -66,10 +66,10 @@ fn piped(mut command: Command) -> std::process::Child {
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
 }
 
-const DEPLOY: [&str; 4] = ["deploy", "production", "--confirm", "production"];
+pub const DEPLOY: [&str; 4] = ["deploy", "production", "--confirm", "production"];
 
 /// A company whose `site` says `page`, with image and load balancer made.
-fn company(config: &str, page: &str) -> Workshop {
+pub fn company(config: &str, page: &str) -> Workshop {
     let shop = Workshop::open(config);
     shop.write("repositories/site/index.html", page);
     shop.commit("site");

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use adstage::aws::{Aws, Connection, ErrorKind, Tags};
 use adstage::clock::Clock;
 use adstage::model::{
-    Builder, CapacityKind, Confirm, DeployTiming, Environment, FleetKey, HealthCheck, ImageId, Listener, LoadBalancer, OperationId,
+    Builder, CapacityKind, Confirm, DeployTiming, Environment, FleetKey, HealthCheck, Hooks, ImageId, Listener, LoadBalancer, OperationId,
     Provenance, ReleaseNumber, Repository, Route, RuleKey, Scheme, Scope, Seconds, Service, ServiceName, Source, UserData, UserService,
     Weights, World,
 };
@@ -33,6 +33,7 @@ fn environment() -> Environment {
         port: Some(8001),
         health_path: "/up".into(),
         variables: BTreeMap::new(),
+        release_command: None,
         route: Some(Route { priority: 10, hosts: vec![], paths: vec![] }),
         instance_type: "m7i.large".into(),
         other_types: vec![],
@@ -69,7 +70,9 @@ fn environment() -> Environment {
             watch: Seconds(60),
             drain: Seconds(30),
             keep_warm: 1,
+            min_capacity: 100,
         },
+        hooks: Hooks::default(),
     }
 }
 
@@ -108,6 +111,7 @@ impl Bench {
             owner: "ana <ana@example.com>".into(),
             door: steps::KnownDoor::default(),
             errands: steps::Errands::default(),
+            commands: steps::Commands::default(),
             progress: Arc::new(move |progress| listener.lock().unwrap().push(progress.text)),
         };
         Self { sandbox, cx, told }
@@ -195,7 +199,14 @@ fn network() -> Vec<Step> {
 fn candidate(name: &str, release: u32, script: &str) -> Vec<Step> {
     let (fleet, port) = (fleet(name, release), (name == "web").then_some(8001));
     let variables = BTreeMap::from([("SANDBOX_SCRIPT".to_string(), script.to_string())]);
-    let told = UserService { repository: "storefront".parse().unwrap(), run: "bin/it".into(), port, health_path: "/up".into(), variables };
+    let told = UserService {
+        repository: "storefront".parse().unwrap(),
+        run: "bin/it".into(),
+        port,
+        health_path: "/up".into(),
+        variables,
+        release_command: None,
+    };
     let environment = environment();
     let user_data = UserData::new(environment.app, environment.name, Some(fleet.release), BTreeMap::from([(service(name), told)]));
     let template = TemplateSpec {
@@ -219,7 +230,7 @@ fn second_release() -> Vec<Step> {
     let mut steps = candidate("web", 2, "");
     steps.insert(3, idle(&[(1, 100)], &[(1, 100), (2, 0)]));
     steps.extend([
-        Step::CompareCapacity { candidate: fleet("web", 2), live: fleet("web", 1) },
+        Step::CompareCapacity { candidate: fleet("web", 2), live: fleet("web", 1), share: 100 },
         Step::PinSize { fleet: fleet("web", 1), kind: CapacityKind::OnDemand, min_before: 2, size: 2 },
         cut_over(&[(1, 100), (2, 0)], &[(1, 0), (2, 100)]),
         Step::WatchFleet { fleet: fleet("web", 2), count: 2, span: Seconds(60) },
@@ -477,6 +488,7 @@ fn bake(script: &str) -> Vec<Step> {
         port: None,
         health_path: "/".into(),
         variables: BTreeMap::new(),
+        release_command: None,
     };
     let user_data = UserData::new(environment.app, environment.name, None, BTreeMap::from([(service("web"), told)])).render().unwrap();
     vec![

@@ -17,7 +17,7 @@ use adstage::plan::{
     self, Ask, BakeRequest, BoxBakeRequest, BoxRequest, DeployRequest, Plan, PruneRequest, Refusal, RollbackRequest, ScaleRequest, Wanted,
 };
 use adstage::sandbox::{Options, Sandbox, Speed, Visit};
-use adstage::steps::{Cx, Errands, KnownDoor, Reply};
+use adstage::steps::{Commands, Cx, Errands, KnownDoor, Reply};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::watch;
 
@@ -42,6 +42,8 @@ pub struct Operator {
     /// Of every lock they ever held.
     pub guards: Arc<Mutex<Vec<(String, Guard)>>>,
     pub interrupt: watch::Sender<Option<Interrupt>>,
+    /// What runs hooks on their machine.
+    pub commands: Commands,
 }
 
 /// Every operator here waits long enough to take over.
@@ -87,6 +89,7 @@ fn service(name: &str, port: Option<u16>, paths: &str, instances: u32) -> Servic
         port,
         health_path: "/up".into(),
         variables: BTreeMap::new(),
+        release_command: None,
         route: port.map(|port| Route { priority: port - 7_990, hosts: Vec::new(), paths: vec![paths.into()] }),
         instance_type: "m7i.large".into(),
         other_types: vec![],
@@ -126,7 +129,9 @@ pub fn environment() -> Environment {
             watch: Seconds(60),
             drain: Seconds(20),
             keep_warm: 1,
+            min_capacity: 100,
         },
+        hooks: Hooks::default(),
     }
 }
 
@@ -177,7 +182,17 @@ impl Yard {
         };
         let (aws, environment) = (Aws::connect(connection).await, Arc::new(self.environment.clone()));
         let (line, interrupt) = (Arc::default(), watch::channel(None).0);
-        Operator { aws, clock, line, who, environment, events: Arc::default(), guards: Arc::default(), interrupt }
+        Operator {
+            aws,
+            clock,
+            line,
+            who,
+            environment,
+            events: Arc::default(),
+            guards: Arc::default(),
+            interrupt,
+            commands: Commands::default(),
+        }
     }
 
     /// What a visitor of a path gets: the status, and the target group that answered.
@@ -479,6 +494,7 @@ impl Operator {
             owner: self.who.who.clone(),
             door: KnownDoor::default(),
             errands: self.errands(),
+            commands: self.commands.clone(),
             progress: Arc::new(|_| ()),
         }
     }

@@ -1,7 +1,7 @@
 use crate::model::{
-    AppName, CapacityKind, Conditions, Confirm, DeployTiming, Fleet, Group, Head, HealthCheck, ImageId, Listener, LoadBalancer, LockRecord,
-    LockState, OperationId, OperationKind, OperationRecord, Records, Release, ReleaseRecord, RepositoryName, Rule, Scheme, Seconds,
-    ServiceName, TargetGroup, Verdict,
+    AppName, CapacityKind, Conditions, Confirm, DeployTiming, Fleet, Group, Head, HealthCheck, Hooks, ImageId, Listener, LoadBalancer,
+    LockRecord, LockState, OperationId, OperationKind, OperationRecord, Records, Release, ReleaseRecord, RepositoryName, Rule, Scheme,
+    Seconds, ServiceName, TargetGroup, Verdict,
 };
 
 use super::*;
@@ -19,6 +19,7 @@ fn environment() -> Environment {
         port: route.as_ref().map(|_| 8001),
         health_path: "/".into(),
         variables: BTreeMap::new(),
+        release_command: None,
         route,
         instance_type: "m7i.large".into(),
         other_types: vec![],
@@ -53,7 +54,9 @@ fn environment() -> Environment {
             watch: Seconds(300),
             drain: Seconds(30),
             keep_warm: 1,
+            min_capacity: 100,
         },
+        hooks: Hooks::default(),
     }
 }
 

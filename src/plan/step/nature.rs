@@ -1,7 +1,7 @@
 //! What kind of deed a step is.
 
-use super::Step;
-use crate::model::FleetKey;
+use super::{HookRun, ReleaseRun, Step};
+use crate::model::{FleetKey, Hook};
 
 impl Step {
     /// Undoing it brings back what was there before, or it changes nothing at all.
@@ -22,18 +22,26 @@ impl Step {
         )
     }
 
-    /// Changes nothing, so it may be stopped at any moment and there is nothing to undo.
+    /// Changes nothing of adstage's, so it may be stopped at any moment and there is nothing to undo.
     pub fn only_looks(&self) -> bool {
         matches!(
             self,
             Self::AwaitHealthy { .. }
                 | Self::AwaitSpot { .. }
                 | Self::CompareCapacity { .. }
+                | Self::RunHook(_)
+                | Self::RunReleaseCommand(_)
                 | Self::WatchFleet { .. }
                 | Self::AwaitProvision { .. }
                 | Self::AwaitProof { .. }
                 | Self::AwaitBox { .. }
         )
+    }
+
+    /// It proves what visitors are about to depend on.
+    pub fn proves(&self) -> bool {
+        let once = matches!(self, Self::RunHook(HookRun { hook: Hook::BeforeDeploy, .. }) | Self::RunReleaseCommand(_));
+        self.only_looks() && !once
     }
 
     /// The fleet it is about, if it is about one.
@@ -47,6 +55,7 @@ impl Step {
             | Self::AwaitSpot { fleet, .. }
             | Self::CoverSpot { fleet, .. }
             | Self::CompareCapacity { candidate: fleet, .. }
+            | Self::RunReleaseCommand(ReleaseRun { fleet, .. })
             | Self::PinSize { fleet, .. }
             | Self::WatchFleet { fleet, .. }
             | Self::SettleFleet { fleet, .. }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{HealthCheck, ImageId, RepositoryName, Seconds, ServiceName};
+use crate::model::{FleetKey, HealthCheck, Hook, ImageId, RepositoryName, Seconds, ServiceName, TimedCommand};
 
 /// One target group of a review box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,28 @@ pub struct BoxLaunch {
     pub asked: BTreeMap<RepositoryName, String>,
     /// When its fuse burns down, RFC 3339.
     pub expires: String,
+}
+
+/// One run of a hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookRun {
+    /// Which.
+    pub hook: Hook,
+    /// What is run.
+    pub command: TimedCommand,
+    /// What it finds in its environment, besides what is only known when it runs.
+    pub facts: BTreeMap<String, String>,
+    /// The candidate's fleets: each can be reached through its test rule.
+    pub fleets: Vec<FleetKey>,
+}
+
+/// The one run of a release's command for one service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRun {
+    /// On an instance of this fleet.
+    pub fleet: FleetKey,
+    /// What is run there; the agent has it from the user data.
+    pub command: TimedCommand,
 }
 
 /// What a fleet's launch template holds.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{BoxGroup, Step};
+use super::{BoxGroup, HookRun, ReleaseRun, Step};
 use crate::model::{Seconds, ServiceName, instances};
 
 impl fmt::Display for Step {
@@ -25,7 +25,7 @@ impl fmt::Display for Step {
             Self::CoverSpot { fleet, share } => {
                 write!(f, "spot that {fleet} does not get ({} wanted) is covered with on-demand instances", share.spot)
             }
-            Self::CompareCapacity { candidate, live } => write!(f, "{candidate} has the vCPUs and memory of {live}"),
+            Self::CompareCapacity { .. } | Self::RunHook(_) | Self::RunReleaseCommand(_) => of_proof(self, f),
             Self::CutOverTraffic { rule, before, after } => write!(f, "route {rule}: {before} -> {after}"),
             Self::WatchFleet { fleet, count, span } => write!(f, "{fleet} stays healthy, {count} of {count}, for {span}"),
             Self::LaunchFleet { .. }
@@ -93,6 +93,18 @@ fn of_group(step: &Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "{} from {} to {size}", fleet.group(*kind), instances(*size_before))
         }
         // Every other step has its words above.
+        _ => Ok(()),
+    }
+}
+
+/// The same for what proves a candidate, and what the company itself runs.
+fn of_proof(step: &Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match step {
+        Step::CompareCapacity { candidate, live, share: 100 } => write!(f, "{candidate} has the vCPUs and memory of {live}"),
+        Step::CompareCapacity { candidate, live, share } => write!(f, "{candidate} has {share} % of the vCPUs and memory of {live}"),
+        Step::RunHook(HookRun { hook, command, .. }) => write!(f, "{hook} hook here: {command}"),
+        Step::RunReleaseCommand(ReleaseRun { fleet, command }) => write!(f, "once on one instance of {fleet}: {command}"),
+        // Every other step has its words elsewhere.
         _ => Ok(()),
     }
 }

@@ -27,6 +27,7 @@ pub fn service(which: &str) -> Service {
         port,
         health_path: "/up".into(),
         variables: BTreeMap::new(),
+        release_command: None,
         route: port.map(|_| Route { priority, hosts: Vec::new(), paths: vec![if which == "web" { "/*" } else { "/admin/*" }.into()] }),
         instance_type: "m7i.large".into(),
         other_types: Vec::new(),
@@ -63,7 +64,9 @@ pub fn environment(services: &[&str]) -> Environment {
             watch: Seconds(300),
             drain: Seconds(30),
             keep_warm: 1,
+            min_capacity: 100,
         },
+        hooks: Hooks::default(),
     }
 }
 

@@ -15,10 +15,13 @@
 //! | `sick-after=SECONDS` | is well for so long after boot, then answers 503 |
 //! | `boot-failed` | the agent cannot start anything |
 //! | `provision-failed` | the first repository's build fails |
+//! | `release-failed`, `release-hangs` | is well, but the release's own command fails, or is never heard of |
 //! | `checkout-failed` | on a review box: the first repository that is not as on the image cannot be built |
 //!
 //! A review box is up once it has checked out and built what is not as on its image, and ends when the moment in its tag
 //! `adstage:expires` has come, wherever that was moved meanwhile.
+
+mod play;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,6 +32,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+
+use play::play;
 
 use super::{Host, Machine, ProbeError, ProbeFuture};
 use crate::sandbox::engine::{Engine, pause};
@@ -101,6 +106,8 @@ struct Service {
     port: Option<u16>,
     #[serde(default)]
     variables: BTreeMap<String, String>,
+    #[serde(default)]
+    release_command: Option<Value>,
 }
 
 impl Service {
@@ -282,38 +289,6 @@ impl Scene {
     }
 }
 
-/// What the user data of a machine makes it do.
-fn play(user_data: &[u8], tags: Option<&BTreeMap<String, String>>) -> (Play, Option<Duration>) {
-    #[derive(Deserialize)]
-    struct Told {
-        services: BTreeMap<String, Service>,
-        #[serde(default, rename = "box")]
-        review: ToldBox,
-    }
-    #[derive(Deserialize, Default)]
-    struct ToldBox {
-        #[serde(default)]
-        checkouts: BTreeMap<String, Checkout>,
-    }
-    let text = String::from_utf8_lossy(user_data);
-    if text.starts_with("#!") {
-        let fuse = text.split_once("shutdown -h +").and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<u64>().ok());
-        let spec = text.lines().find(|line| line.starts_with("{\"repositories\""));
-        let spec: Value = spec.and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
-        let commit = |(name, repository): (&String, &Value)| (name.clone(), repository["commit"].clone());
-        let commits = spec["repositories"].as_object().map(|all| all.iter().map(commit).collect::<serde_json::Map<_, _>>());
-        let fails = text.contains("SANDBOX_SCRIPT=provision-failed");
-        let builder = Play::Builder { commits: Value::Object(commits.unwrap_or_default()), fails };
-        return (builder, fuse.map(|minutes| Duration::from_secs(minutes * 60)));
-    }
-    let Ok(told) = serde_json::from_str::<Told>(&text) else { return (Play::Nothing, None) };
-    // Without its tags an agent cannot know what to be.
-    let Some(tags) = tags else { return (Play::Lost, None) };
-    let wanted: Vec<&str> = tags.get("adstage:services").map(|tag| tag.split_whitespace().collect()).unwrap_or_default();
-    let services = told.services.into_iter().filter(|(name, _)| wanted.contains(&name.as_str()));
-    (Play::Services { services: services.collect(), checkouts: told.review.checkouts }, None)
-}
-
 impl Host for Scripted {
     fn attach(&self, engine: Weak<Engine>) {
         let _ = self.engine.set(engine);
@@ -350,6 +325,11 @@ impl Host for Scripted {
         {
             let left = Duration::try_from(expires.duration_since(wall)).unwrap_or_default();
             scene.fuse = Some(scene.started.elapsed() + left);
+        }
+        if let Some(operation) = tags.get("adstage:release-command")
+            && let Some(scene) = self.machines().get_mut(id).filter(|scene| scene.on())
+        {
+            scene.run_release_command(operation);
         }
     }
 

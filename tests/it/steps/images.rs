@@ -33,6 +33,7 @@ fn crashing() -> Vec<Step> {
                 port: None,
                 health_path: "/".into(),
                 variables: BTreeMap::from([("SANDBOX_SCRIPT".to_string(), "crash".to_string())]),
+                release_command: None,
             };
             let told = UserData::new(environment.app, environment.name, None, BTreeMap::from([(service("web"), told)]));
             Step::LaunchProof { bake, name, instance_type, user_data: told.render().unwrap(), services, time_limit }

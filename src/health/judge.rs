@@ -334,6 +334,17 @@ mod tests {
     }
 
     #[test]
+    fn spot_that_is_missing_or_taken_back_is_waited_for() {
+        let mut evidence = fleet(&[("i-1", Healthy)]);
+        evidence.no_spot = vec!["There is no Spot capacity available".into()];
+        evidence.taken_back = vec![Ended { id: "i-2".into(), reason: "Server.SpotInstanceTermination".into() }];
+        let waiting = waits(2, &evidence);
+        let details =
+            ["no spot instance: There is no Spot capacity available", "i-2 was taken back by AWS: Server.SpotInstanceTermination"];
+        assert_eq!((waiting.details, evidence.taken_back()), (details.map(String::from).into(), 1));
+    }
+
+    #[test]
     fn an_instance_that_ended_ends_the_wait_with_awss_reason() {
         let mut evidence = fleet(&[("i-1", Healthy)]);
         evidence.ended = vec![Ended { id: "i-2".into(), reason: "Client.InternalError: Client error on launch".into() }];

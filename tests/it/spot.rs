@@ -59,7 +59,7 @@ async fn a_fleet_is_shared_between_its_kinds() {
     yard.operator("joe").await.deploy().await.well();
     assert_snapshot!(sizes(&yard).await, @"r1: 2 on-demand and 8 spot, 10 healthy; r2: 2 on-demand and 8 spot, 10 healthy");
     // The worker's old instance is gone by then.
-    tokio::time::sleep(Duration::from_secs(300)).await;
+    yard.clock.sleep(Duration::from_secs(300)).await;
     yard.operator("maya").await.rollback().await.well();
     greet(&mut yard, "three");
     yard.operator("joe").await.deploy().await.well();
@@ -85,12 +85,12 @@ async fn spot_that_cannot_be_had_is_covered_and_handed_back_later() {
     // There is none yet: as before.
     let ending = scale(&yard, Sizes::HandBack).await.ending();
     assert_eq!(ending.outcome, Outcome::RolledBack, "{ending:#?}");
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    yard.clock.sleep(Duration::from_secs(60)).await;
     assert!(sizes(&yard).await.ends_with("r2: 7 on-demand and 3 spot, 10 healthy"), "{}", sizes(&yard).await);
 
     scarce(&yard, true, None);
     scale(&yard, Sizes::HandBack).await.well();
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    yard.clock.sleep(Duration::from_secs(120)).await;
     assert!(sizes(&yard).await.ends_with("r2: 2 on-demand and 8 spot, 10 healthy"), "{}", sizes(&yard).await);
     assert_eq!(visitors.gone().await.failed, [""; 0]);
 }
@@ -124,7 +124,7 @@ async fn spot_taken_back_fails_no_deploy_and_drops_no_request() {
         // Three of the live ones, then three of the candidate's as soon as they run, and two once they serve.
         live.iter().take(3).for_each(|id| assert!(sandbox.reclaim(&account, &region, id)));
         for pause in [75, 90] {
-            tokio::time::sleep(Duration::from_secs(pause)).await;
+            yard.clock.sleep(Duration::from_secs(pause)).await;
             let new: Vec<_> = sandbox.spot_instances(&account, &region).into_iter().filter(|id| !live.contains(id)).collect();
             assert!(new.len() > 3);
             new.iter().rev().take(3).for_each(|id| assert!(sandbox.reclaim(&account, &region, id)));
@@ -133,7 +133,7 @@ async fn spot_taken_back_fails_no_deploy_and_drops_no_request() {
     let joe = yard.operator("joe").await;
     let (went, ()) = tokio::join!(joe.deploy(), reclaims);
     went.well();
-    tokio::time::sleep(Duration::from_secs(180)).await;
+    yard.clock.sleep(Duration::from_secs(180)).await;
     assert_snapshot!(sizes(&yard).await, @"r1: 0 on-demand and 10 spot, 10 healthy; r2: 0 on-demand and 10 spot, 10 healthy");
     assert_eq!(visitors.gone().await.failed, [""; 0]);
 }
@@ -153,7 +153,7 @@ async fn up_and_down_and_not_to_nothing() {
     assert_snapshot!(sizes(&yard).await, @"r1: 8 on-demand and 5 spot, 13 healthy");
     assert!(scale(&yard, of(8, 5)).await.well().stages.is_empty());
     scale(&yard, of(3, 6)).await.well();
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    yard.clock.sleep(Duration::from_secs(60)).await;
     assert_snapshot!(sizes(&yard).await, @"r1: 3 on-demand and 6 spot, 9 healthy");
     let refused = scale(&yard, of(0, 0)).await;
     assert!(matches!(&refused, Went::Refused(refusal) if refusal.because[0].contains("nobody would be left")), "{refused:?}");
@@ -167,7 +167,7 @@ async fn what_is_missing_falls_back_to_on_demand() {
     yard.operator("ana").await.deploy().await.well();
     scarce(&yard, true, Some(0));
     yard.sandbox.spot_instances(&account, &region).iter().take(2).for_each(|id| assert!(yard.sandbox.reclaim(&account, &region, id)));
-    tokio::time::sleep(Duration::from_secs(300)).await;
+    yard.clock.sleep(Duration::from_secs(300)).await;
     assert_snapshot!(sizes(&yard).await, @"r1: 5 on-demand and 5 spot, 8 healthy");
     let visitors = yard.visitors();
     scale(&yard, Sizes::Fallback).await.well();

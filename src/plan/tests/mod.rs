@@ -8,6 +8,7 @@ mod random;
 mod resume;
 mod review;
 mod rollback;
+mod scale;
 mod select;
 mod setup;
 mod shelf;

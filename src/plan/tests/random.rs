@@ -25,6 +25,11 @@ fn worlds() -> impl Strategy<Value = (Environment, World)> {
     (fleets(), fleets(), fleets(), unfinished, 0u32..4).prop_map(|(web, admin, worker, unfinished, keep_warm)| {
         let (mut environment, mut world) = world(&format!("web: {web}; admin: {admin}; worker: {worker}"));
         environment.timing.keep_warm = keep_warm;
+        environment.services[0].spot = keep_warm * 30;
+        for fleet in world.fleets.iter_mut().filter(|fleet| keep_warm > 1 && fleet.key.release.0 > 2) {
+            let spot = fleet.groups.get(&CapacityKind::OnDemand).cloned();
+            fleet.groups.extend(spot.map(|group| (CapacityKind::Spot, group)));
+        }
         environment.timing.watch = Seconds(u64::from(keep_warm) * 30);
         world.records.operations.extend(
             unfinished.map(|(back, release)| operation(if back { OperationKind::Rollback } else { OperationKind::Deploy }, release, None)),

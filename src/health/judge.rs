@@ -101,7 +101,7 @@ impl Evidence {
     /// How many spot instances AWS has taken back, or is about to: no fault of what runs on them.
     pub fn taken_back(&self) -> usize {
         let spot = self.groups.get(&CapacityKind::Spot).into_iter().flat_map(|group| &group.instances);
-        let leaving = spot.filter(|instance| instance.lifecycle.starts_with("Terminat"));
+        let leaving = spot.filter(|instance| instance.leaves());
         leaving.map(|instance| &instance.id).chain(self.taken_back.iter().map(|ended| &ended.id)).collect::<BTreeSet<_>>().len()
     }
 
@@ -118,9 +118,8 @@ impl Evidence {
 
 /// The group's instances that are not on their way out.
 fn members(evidence: &Evidence) -> Vec<&GroupInstance> {
-    let leaving = |instance: &GroupInstance| instance.lifecycle.starts_with("Terminat") || instance.lifecycle.starts_with("Detach");
     let instances = evidence.groups.values().flat_map(|group| &group.instances);
-    instances.filter(|instance| !leaving(instance)).collect()
+    instances.filter(|instance| !instance.leaves()).collect()
 }
 
 fn verdict_on<'a>(evidence: &'a Evidence, id: &str) -> Option<&'a TargetHealth> {

@@ -29,7 +29,7 @@ pub struct Probe<'a> {
     target: ProbeTarget,
     started: Moment,
     target_group: Option<String>,
-    /// Instances that were in the group at any look: only such a one can have *ended*.
+    /// Instances that were in the group at any look, to stay: only such a one can have *ended*.
     seen: BTreeSet<String>,
     consoles: BTreeMap<String, Console>,
 }
@@ -95,7 +95,8 @@ impl<'a> Probe<'a> {
 
     /// Why instances are missing, if any are.
     async fn about_groups(&mut self, found: &[GroupInfo], evidence: &mut Evidence) -> Result<(), Error> {
-        let members = found.iter().flat_map(|found| &found.group.instances);
+        // What was leaving when it was first seen belongs to the time before: its end says nothing.
+        let members = found.iter().flat_map(|found| &found.group.instances).filter(|instance| !instance.leaves());
         self.seen.extend(members.map(|instance| instance.id.clone()));
         let ids: Vec<String> = self.seen.iter().cloned().collect();
         let lacking: Vec<&GroupInfo> = found.iter().filter(|found| (found.group.instances.len() as u32) < found.group.desired).collect();

@@ -116,8 +116,7 @@ pub struct Group {
 impl Group {
     /// Instances that are there or on their way, without those that leave.
     pub fn present(&self) -> u32 {
-        let leaving = |instance: &&GroupInstance| instance.lifecycle.starts_with("Terminat") || instance.lifecycle.starts_with("Detach");
-        u32::try_from(self.instances.iter().filter(|instance| !leaving(instance)).count()).unwrap_or(u32::MAX)
+        u32::try_from(self.instances.iter().filter(|instance| !instance.leaves()).count()).unwrap_or(u32::MAX)
     }
 }
 
@@ -133,6 +132,11 @@ pub struct GroupInstance {
 }
 
 impl GroupInstance {
+    /// On its way out.
+    pub fn leaves(&self) -> bool {
+        self.lifecycle.starts_with("Terminat") || self.lifecycle.starts_with("Detach")
+    }
+
     /// Counts towards the group's size.
     pub fn in_service(&self) -> bool {
         self.lifecycle == "InService"

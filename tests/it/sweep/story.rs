@@ -118,6 +118,8 @@ pub struct Scene {
     pub guards: Guards,
     pub trouble: Arc<Mutex<Vec<String>>>,
     pub visitors: Option<crate::yard::Visitors>,
+    /// Review boxes are there, or may be.
+    has_boxes: bool,
     /// Whether there must be a review box, by what was said last.
     pub boxed: Option<bool>,
 }
@@ -148,7 +150,8 @@ impl Scene {
         wires.arm(story.faults.clone());
         let (guards, trouble) = (Arc::default(), Arc::default());
         let visitors = (story.start >= Start::Live).then(|| yard.visitors());
-        let scene = Self { yard, wires, scopes, next: story.next, came: 0, guards, trouble, visitors, boxed: None };
+        let has_boxes = [Start::Boxes, Start::BoxReady].contains(&story.start);
+        let scene = Self { yard, wires, scopes, next: story.next, came: 0, guards, trouble, visitors, has_boxes, boxed: None };
         scene.watch_guards();
         scene
     }
@@ -183,9 +186,19 @@ impl Scene {
         self.scopes.iter().filter_map(|scope| self.row(scope, "LOCK")).all(|row| row["st"]["S"] == "free" && row["open"]["S"].is_null())
     }
 
-    /// Nothing is left for anybody to do: neither says the lock so, nor `status`.
+    /// Nothing is left for anybody to do: neither says the lock so, nor `status`, nor `review list`.
     async fn well(&self) -> bool {
-        self.settled() && drift(&self.yard.environment, &self.yard.operator("onlooker").await.world().await).is_empty()
+        let onlooker = self.yard.operator("onlooker").await;
+        self.settled() && self.no_box_is_left(&onlooker).await && drift(&self.yard.environment, &onlooker.world().await).is_empty()
+    }
+
+    /// Once every call has landed that was on its way: what one leaves after a box is gone is for the next command.
+    async fn no_box_is_left(&self, onlooker: &Operator) -> bool {
+        if !self.has_boxes {
+            return true;
+        }
+        self.yard.clock.sleep(Duration::from_secs(120)).await;
+        onlooker.boxes().await.iter().all(|found| found.instance.is_some())
     }
 
     async fn operator(&self, number: usize) -> Operator {

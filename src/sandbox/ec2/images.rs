@@ -188,6 +188,9 @@ pub(super) fn tick(state: &mut State, context: Context<'_>) {
         }
     }
     restart.extend(forsaken(ec2, context));
+    // Both may name one machine, and starting it twice would kill what the first start began.
+    restart.sort_unstable();
+    restart.dedup();
     for id in restart {
         let Some(instance) = state.ec2.instances.get_mut(&id).filter(|instance| instance.state == InstanceState::Running) else { continue };
         instance.rebooting = false;

@@ -111,6 +111,13 @@ pub enum RuleAction {
     Foreign(String),
 }
 
+impl RuleAction {
+    /// Forwards to the target group of this name, with whatever weight.
+    pub fn leads_to(&self, target_group: &str) -> bool {
+        matches!(self, Self::Forward(groups) if groups.contains_key(target_group))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,8 +7,8 @@ use crate::aws::{Aws, Error, InstanceInfo, Tags, TargetGroupInfo};
 use crate::journal;
 use crate::lock;
 use crate::model::{
-    Approval, BoxInstance, BoxName, BoxTargetGroup, Environment, ImageId, REVIEW, RepositoryName, ReviewBox, Rule, RuleAction, Scope,
-    ServiceName, World, tag,
+    Approval, BoxInstance, BoxName, BoxTargetGroup, Environment, ImageId, REVIEW, RepositoryName, ReviewBox, Rule, Scope, ServiceName,
+    World, tag,
 };
 
 /// Every review box with the load balancer's verdicts, by name; also those of which something is left although their instance is gone.
@@ -110,10 +110,7 @@ fn by_repository(tags: &Tags, prefix: &str) -> BTreeMap<RepositoryName, String> 
 /// A rule is the box's whose target group it leads to: no target group goes before its rules do.
 fn give_rules(boxes: &mut [ReviewBox], rules: &[Rule]) {
     for found in boxes {
-        let leads_here = |rule: &&Rule| match &rule.action {
-            RuleAction::Forward(groups) => found.target_groups.iter().any(|own| groups.contains_key(&own.name)),
-            _ => false,
-        };
+        let leads_here = |rule: &&Rule| found.target_groups.iter().any(|own| rule.action.leads_to(&own.name));
         found.rules = rules.iter().filter(leads_here).map(|rule| rule.arn.clone()).collect();
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     AGENT_PORT, Approval, BoxInstance, BoxName, Checkout, Environment, Image, OperationKind, OperationRecord, Repository, RepositoryName,
-    Review, ReviewBox, Rule, RuleAction, Seconds, Service, ServiceName, UserBox, UserDataError, World, box_target_group,
+    Review, ReviewBox, RuleAction, Seconds, Service, ServiceName, UserBox, UserDataError, World, box_target_group,
 };
 
 use super::candidate::{spec, told};
@@ -174,11 +174,8 @@ fn was_going(world: &World) -> bool {
 
 /// The first rule to come, and the first to go, is its agent's.
 fn led_to_agent(found: &ReviewBox, world: &World) -> bool {
-    let agents = |rule: &&Rule| match &rule.action {
-        RuleAction::Forward(groups) => found.target_groups.iter().any(|group| group.service.is_none() && groups.contains_key(&group.name)),
-        _ => false,
-    };
-    world.rules.iter().any(|rule| agents(&rule))
+    let mut agents = found.target_groups.iter().filter(|group| group.service.is_none());
+    agents.any(|group| world.rules.iter().any(|rule| rule.action.leads_to(&group.name)))
 }
 
 fn commits(image: &Image, wanted: &BTreeMap<RepositoryName, Wanted>) -> BTreeMap<RepositoryName, String> {

@@ -8,7 +8,7 @@ use super::tags::token;
 use super::wait::{appears, tolerated};
 use super::{Cx, Done, StepError, Undone, delete_box_rules, listener};
 use crate::aws::ErrorKind;
-use crate::model::{BoxName, Conditions, PROBE_HEADER, Rule, RuleAction};
+use crate::model::{BoxName, Conditions, PROBE_HEADER, Rule};
 use crate::plan::BoxRule;
 
 /// Priorities of one box.
@@ -40,7 +40,7 @@ pub(super) async fn run(cx: &Cx, name: &BoxName, rules: &[BoxRule]) -> Done {
 
 /// The first priority of the block: that of the rules that are there, or of the first free block from the one the name leads to.
 fn block(name: &BoxName, rules: &[BoxRule], there: &[Rule]) -> Option<u16> {
-    let own = |rule: &Rule| rules.iter().any(|wanted| leads(rule, &wanted.target_group));
+    let own = |rule: &Rule| rules.iter().any(|wanted| rule.action.leads_to(&wanted.target_group));
     if let Some(priority) = there.iter().find(|rule| own(rule)).and_then(|rule| rule.priority) {
         return Some((priority - 1) / BLOCK * BLOCK + 1);
     }
@@ -48,10 +48,6 @@ fn block(name: &BoxName, rules: &[BoxRule], there: &[Rule]) -> Option<u16> {
     let home = u16::from_be_bytes([digest[0], digest[1]]) % BLOCKS;
     let taken = |first: u16| there.iter().filter_map(|rule| rule.priority).any(|priority| (first..first + BLOCK).contains(&priority));
     (0..BLOCKS).map(|step| (home + step) % BLOCKS * BLOCK + 1).find(|first| !taken(*first))
-}
-
-fn leads(rule: &Rule, target_group: &str) -> bool {
-    matches!(&rule.action, RuleAction::Forward(groups) if groups.contains_key(target_group))
 }
 
 /// False: a priority is somebody else's by now.
@@ -65,7 +61,7 @@ async fn put(
 ) -> Result<bool, StepError> {
     for (priority, (wanted, arn)) in (first..).zip(rules) {
         if let Some(found) = there.iter().find(|rule| rule.priority == Some(priority)) {
-            if leads(found, &wanted.target_group) && found.conditions.paths == wanted.paths {
+            if found.action.leads_to(&wanted.target_group) && found.conditions.paths == wanted.paths {
                 continue;
             }
             return Ok(false);
@@ -93,7 +89,7 @@ async fn create(cx: &Cx, name: &BoxName, door: &listener::Door, priority: u16, w
     }
     // Our own call whose reply was lost, or another box's.
     let now = cx.aws.elbv2.rules(&door.listener).await.during("read the listener's rules")?;
-    Ok(now.iter().any(|rule| rule.priority == Some(priority) && leads(rule, &wanted.target_group)))
+    Ok(now.iter().any(|rule| rule.priority == Some(priority) && rule.action.leads_to(&wanted.target_group)))
 }
 
 pub(super) async fn undo(cx: &Cx, name: &BoxName, rules: &[BoxRule]) -> Undone {

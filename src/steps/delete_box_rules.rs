@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::During;
 use super::wait::settled;
 use super::{Cx, Done, StepError, listener};
-use crate::model::{BoxName, Rule, RuleAction};
+use crate::model::{BoxName, Rule};
 
 /// A deleted rule is not seen any more after so many looks; a machine that sleeps looks no less often.
 const LOOKS: usize = 60;
@@ -21,10 +21,7 @@ pub(super) async fn run(cx: &Cx, name: &BoxName, target_groups: &[String]) -> Do
 /// may be missing from the first look.
 pub(super) async fn delete(cx: &Cx, name: &BoxName, target_groups: &[String]) -> Result<(), StepError> {
     let Some(door) = listener::find(cx).await? else { return Ok(()) };
-    let leads_there = |rule: &Rule| match &rule.action {
-        RuleAction::Forward(groups) => target_groups.iter().any(|group| groups.contains_key(group)),
-        _ => false,
-    };
+    let leads_there = |rule: &Rule| target_groups.iter().any(|group| rule.action.leads_to(group));
     let own = || async {
         let rules = cx.aws.elbv2.rules(&door.listener).await?;
         Ok(Some(rules.into_iter().filter(leads_there).collect::<Vec<_>>()).filter(|own| !own.is_empty()))

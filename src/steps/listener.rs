@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 
 use super::error::During;
 use super::{Cx, StepError};
-use crate::model::{PROBE_HEADER, Rule, RuleAction, RuleKey};
+use crate::model::{PROBE_HEADER, Rule, RuleKey};
 
 #[derive(Debug, Clone)]
 pub(super) struct Door {
@@ -58,5 +58,5 @@ pub(super) async fn rule(cx: &Cx, key: &RuleKey) -> Result<Rule, StepError> {
 /// True for the rule that only a secret header value matches and that leads to this target group.
 pub(super) fn tests(rule: &Rule, target_group: &str) -> bool {
     let by_header = rule.conditions.header.as_ref().is_some_and(|(name, _)| name.eq_ignore_ascii_case(PROBE_HEADER));
-    by_header && matches!(&rule.action, RuleAction::Forward(groups) if groups.contains_key(target_group))
+    by_header && rule.action.leads_to(target_group)
 }

@@ -160,7 +160,6 @@ pub(super) fn check_name(name: &str) -> Result<(), AwsError> {
 
 /// Moves copies on.
 pub(super) fn tick(state: &mut State, context: Context<'_>) {
-    let mut restart = Vec::new();
     let ec2 = &mut state.ec2;
     for image in ec2.images.values_mut() {
         let captured = || context.host.captured(&image.id);
@@ -171,7 +170,7 @@ pub(super) fn tick(state: &mut State, context: Context<'_>) {
             }
             Progress::Copying(due, down) => {
                 let Some(result) = captured() else { continue };
-                restart.extend(down.take());
+                *down = None;
                 if context.now >= *due {
                     image.progress = result.map_or_else(Progress::Failed, |()| Progress::Available);
                 }
@@ -187,11 +186,7 @@ pub(super) fn tick(state: &mut State, context: Context<'_>) {
             snapshot.done = done;
         }
     }
-    restart.extend(forsaken(ec2, context));
-    // Both may name one machine, and starting it twice would kill what the first start began.
-    restart.sort_unstable();
-    restart.dedup();
-    for id in restart {
+    for id in due_back(ec2, context) {
         let Some(instance) = state.ec2.instances.get_mut(&id).filter(|instance| instance.state == InstanceState::Running) else { continue };
         instance.rebooting = false;
         let again = instance.clone();
@@ -199,8 +194,8 @@ pub(super) fn tick(state: &mut State, context: Context<'_>) {
     }
 }
 
-/// Machines that went down for an image that somebody has deregistered since.
-fn forsaken(ec2: &super::Ec2, context: Context<'_>) -> Vec<String> {
+/// Machines that went down for an image and are not waited for any more: it has its copy, or somebody has deregistered it since.
+fn due_back(ec2: &super::Ec2, context: Context<'_>) -> Vec<String> {
     let waited_for = |id: &String| {
         ec2.images.values().any(|image| match &image.progress {
             Progress::Quiescing(machine) | Progress::Copying(_, Some(machine)) => machine == id,

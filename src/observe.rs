@@ -1,5 +1,6 @@
 //! Looks: read-only calls, concurrent and batched, into a [`World`]. Nothing is described twice.
 
+mod activity;
 mod boxes;
 mod shelf;
 mod uses;
@@ -48,6 +49,7 @@ pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: W
         None => (None, None, Vec::new()),
         Some(door) => (Some(address(environment, &door.load_balancer)), door.listener.map(|listener| listener.arn), door.rules),
     };
+    let groups = activity::told(aws, environment, groups).await?;
     let fleets = fleets(groups, target_groups, templates, &rules);
     Ok(World { listener, address, rules, fleets, images, records, ..World::default() })
 }

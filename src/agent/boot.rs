@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::checkout::Tree;
 use super::console::Console;
+use super::duty::{self, Duty};
 use super::environment::Surroundings;
 use super::fuse::{self, Fuse};
 use super::health::Health;
@@ -68,13 +69,13 @@ impl Agent<'_> {
                 if !lit {
                     self.beside.spawn(Fuse::new(self.surroundings, &self.layout, &self.console, self.clock).burn());
                 }
-                if let Err(error) = self.run(&imds, true, stop.clone()).await {
+                if let Err(error) = self.run(imds, true, stop.clone()).await {
                     // To start the agent again and again would not help, and its fuse must go on burning.
                     self.console.mark(&ConsoleLine::BootFailed { what: error.to_string() });
                     told_to_stop(&mut stop).await;
                 }
             }
-            _ => self.run(&imds, false, stop).await?,
+            _ => self.run(imds, false, stop).await?,
         }
         Ok(())
     }
@@ -87,18 +88,20 @@ impl Agent<'_> {
         Ok((imds, mode))
     }
 
-    async fn run(&mut self, imds: &Imds, is_box: bool, mut stop: watch::Receiver<bool>) -> Result<(), BootError> {
-        let Identity { host, services, release_commands, review } = tokio::select! {
-            identity = identity(imds, is_box, self.surroundings, &self.layout) => identity?,
+    async fn run(&mut self, imds: Imds, is_box: bool, mut stop: watch::Receiver<bool>) -> Result<(), BootError> {
+        let Identity { host, services, release_commands, active, review } = tokio::select! {
+            identity = identity(&imds, is_box, self.surroundings, &self.layout) => identity?,
             () = told_to_stop(&mut stop) => return Ok(()),
         };
         let board = Board::of(&services);
         let stages = review.as_ref().map(|review| Stages::of(&review.told.checkouts));
-        let health = Arc::new(Health { services: services.clone(), board: board.clone(), host, stages: stages.clone() });
+        let (duty, orders) = Duty::of(active.unwrap_or(true));
+        let health =
+            Arc::new(Health { services: services.clone(), board: board.clone(), host, stages: stages.clone(), duty: duty.clone() });
         let answering = health.listen(&self.layout).await.map_err(BootError::Start)?;
         self.beside.spawn(answering);
         let (layout, console, clock) = (self.layout.clone(), self.console.clone(), self.clock.clone());
-        let mut shift = Shift { services, board, layout, console, clock, path: self.surroundings.path.clone() };
+        let mut shift = Shift { services, board, layout, console, clock, duty, path: self.surroundings.path.clone() };
         if let (Some(review), Some(stages)) = (review, stages) {
             let set_up = tokio::select! {
                 set_up = set_up(&mut shift, &review, stages) => set_up?,
@@ -116,6 +119,9 @@ impl Agent<'_> {
             self.beside.spawn(once.hold(self.surroundings.metadata_endpoint.clone()));
         }
         self.console.mark(&ConsoleLine::Booted { services: names(&shift.services) });
+        if active.is_some() {
+            self.beside.spawn(duty::follow(imds, orders, names(&shift.services), self.console.clone(), self.clock.clone()));
+        }
         let (supervisor, announced) = (Supervisor::here(&self.layout), shift.clone());
         self.beside.spawn(async move { health.announce(&announced, supervisor).await });
         supervisor.hold(&shift, stop).await.map_err(BootError::Start)

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::complaint::Complaint;
+use super::duty::Duty;
 use super::http::{HttpError, ask};
 use super::layout::Layout;
 use super::service::{Board, Service, Status, names};
@@ -45,6 +46,8 @@ pub(super) struct Health {
     pub board: Board,
     /// Where services listen.
     pub host: IpAddr,
+    /// Whether they are to work; while they are not, there is nothing to be up.
+    pub duty: Duty,
     /// On a review box: how far its repositories are.
     pub stages: Option<Stages>,
 }
@@ -87,6 +90,9 @@ type Verdicts = BTreeMap<ServiceName, Option<Trouble>>;
 impl Health {
     /// Asks every service at once.
     async fn verdicts(&self) -> Verdicts {
+        if !self.duty.is_active() {
+            return self.services.iter().map(|service| (service.name.clone(), None)).collect();
+        }
         let statuses = self.board.statuses();
         let mut asked = JoinSet::new();
         for service in self.services.clone() {
@@ -106,8 +112,15 @@ impl Health {
         let mut said_up = None;
         let begun = shift.clock.moment();
         loop {
+            if !self.duty.is_active() {
+                (complaints, said_up) = (BTreeMap::new(), None);
+                self.duty.begins().await;
+            }
             let before = restarts(&self.board);
             let verdicts = self.verdicts().await;
+            if !self.duty.is_active() {
+                continue;
+            }
             for (service, trouble) in &verdicts {
                 self.board.note_up(service, trouble.is_none());
                 let answer = trouble.as_ref().filter(|trouble| trouble.running).map(|trouble| trouble.what.clone());
@@ -127,6 +140,7 @@ impl Health {
             tokio::select! {
                 () = shift.clock.sleep(if up { LOOK_WHEN_UP } else { LOOK }) => {}
                 _ = changes.changed(), if up => {}
+                () = self.duty.ends() => {}
             }
         }
     }
@@ -186,6 +200,7 @@ async fn answer(State(health): State<Arc<Health>>) -> (StatusCode, Json<Value>) 
     let verdicts = health.verdicts().await;
     let statuses = health.board.statuses();
     let stages = health.stages.as_ref().map(Stages::all);
+    let active = health.duty.is_active();
     let placed = |stage: &Stage| matches!(stage, Stage::Built | Stage::Kept);
     let well = verdicts.values().all(Option::is_none) && stages.iter().flat_map(|stages| stages.values()).all(placed);
     let told = |stores: bool| -> BTreeMap<&str, Value> {
@@ -194,12 +209,16 @@ async fn answer(State(health): State<Arc<Health>>) -> (StatusCode, Json<Value>) 
             .map(|service| {
                 let status = statuses.get(&service.name).cloned().unwrap_or_default();
                 let trouble = verdicts.get(&service.name).and_then(Option::as_ref);
-                let told = json!({ "up": trouble.is_none(), "trouble": trouble.map(|trouble| &trouble.what), "pid": status.pid, "restarts": status.restarts });
+                let told = json!({ "up": active && trouble.is_none(), "trouble": trouble.map(|trouble| &trouble.what), "pid": status.pid, "restarts": status.restarts });
                 (service.name.as_str(), told)
             })
             .collect()
     };
     let mut body = json!({ "healthy": well, "services": told(false) });
+    if !active {
+        // Well, and not at work.
+        body["held"] = json!(true);
+    }
     if let Some(stages) = &stages {
         let stages: BTreeMap<&str, Value> = stages.iter().map(|(name, stage)| (name.as_str(), stage.told())).collect();
         (body["stores"], body["checkouts"]) = (json!(told(true)), json!(stages));

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::IpAddr;
 
+use super::duty;
 use super::environment::Surroundings;
 use super::imds::{Imds, ImdsError};
 use super::layout::Layout;
 use super::service::Service;
 use super::store;
-use crate::model::{Manifest, NameError, RepositoryName, ServiceName, TimedCommand, UserBox, UserData, UserDataError, UserService, tag};
+use crate::model::{
+    GRACE, Manifest, NameError, RepositoryName, ServiceName, TimedCommand, UserBox, UserData, UserDataError, UserService, tag,
+};
 
 /// What this instance is.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(super) struct Identity {
     pub services: Vec<Service>,
     /// What a release has to do once, by service.
     pub release_commands: BTreeMap<ServiceName, TimedCommand>,
+    /// Whether they are to work, if its tags say so: a worker is held until it is made active.
+    pub active: Option<bool>,
     pub review: Option<BoxIdentity>,
 }
 
@@ -87,7 +92,8 @@ pub(super) async fn identity(imds: &Imds, is_box: bool, surroundings: &Surroundi
             Some(BoxIdentity { instance, told, repositories })
         }
     };
-    Ok(Identity { host, services, release_commands, review })
+    let active = if is_box { None } else { duty::ask(imds).await? };
+    Ok(Identity { host, services, release_commands, active, review })
 }
 
 /// Where every process finds programs: those of the image first.
@@ -136,7 +142,17 @@ impl Place<'_> {
         variables.extend(own.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?.into()))));
         let needs = self.needs(&name)?;
         let (run, health_path) = (told.run.clone(), told.health_path.clone());
-        Ok(Service { name, run, folder, port: told.port, health_path, variables, needs, store: None })
+        Ok(Service {
+            name,
+            run,
+            folder,
+            port: told.port,
+            health_path,
+            variables,
+            grace: told.grace.unwrap_or(GRACE).duration(),
+            needs,
+            store: None,
+        })
     }
 
     fn needs(&self, name: &ServiceName) -> Result<Vec<ServiceName>, BootError> {

@@ -14,6 +14,7 @@ mod clean;
 mod complaint;
 mod console;
 mod crash;
+mod duty;
 pub mod environment;
 mod fuse;
 mod health;

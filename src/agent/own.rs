@@ -14,13 +14,12 @@ use tokio::task::JoinSet;
 
 use super::account::Account;
 use super::crash::Crashes;
+use super::duty::relieved;
 use super::service::Service;
 use super::supervisor::{Shift, told_to_stop};
 use crate::clock::Clock;
 use crate::model::tail_of;
 
-/// How long a service may take to end by itself once asked.
-const GRACE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What shells answer for a command that cannot be started.
@@ -62,6 +61,14 @@ async fn hold_one(shift: &Shift, service: &Service, mut stop: watch::Receiver<bo
     let log = shift.layout.service_log(&service.name);
     let mut crashes = Crashes::default();
     while !*stop.borrow() {
+        if !shift.duty.is_active() {
+            // It is another life: what crashed before is forgotten.
+            crashes = Crashes::default();
+            tokio::select! {
+                () = shift.duty.begins() => {}
+                () = told_to_stop(&mut stop) => return,
+            }
+        }
         let from = fs::metadata(&log).map_or(0, |found| found.len());
         let begun = shift.clock.moment();
         let code = match start(shift, service, &log) {
@@ -72,11 +79,11 @@ async fn hold_one(shift: &Shift, service: &Service, mut stop: watch::Receiver<bo
                         let _ = kill_process_group(group, Signal::TERM);
                         ended.map_or(CANNOT_START, code)
                     }
-                    () = told_to_stop(&mut stop) => {
-                        end(&mut child, group, &shift.clock).await;
-                        shift.board.update(&service.name, |status| status.pid = None);
+                    () = relieved(&mut stop, &shift.duty) => {
+                        end(&mut child, group, service.grace, &shift.clock).await;
+                        shift.board.update(&service.name, |status| (status.pid, status.up, status.last_exit) = (None, false, None));
                         let _ = fs::remove_file(shift.layout.service_pid(&service.name));
-                        return;
+                        continue;
                     }
                 }
             }
@@ -89,7 +96,7 @@ async fn hold_one(shift: &Shift, service: &Service, mut stop: watch::Receiver<bo
         shift.exited(&service.name, code, looping, tail(&log, from));
         tokio::select! {
             () = shift.clock.sleep(crashes.pause()) => {}
-            () = told_to_stop(&mut stop) => {}
+            () = relieved(&mut stop, &shift.duty) => {}
         }
         // What the dead one started must not keep its port.
         end_leftover(shift, service);
@@ -124,7 +131,7 @@ pub(super) fn spawn(service: &Service, run: &str, log: &Path) -> io::Result<(Chi
 }
 
 /// Ends a service with all it started: politely, and after a while with force.
-pub(super) async fn end(child: &mut Child, group: Pid, clock: &Clock) {
+pub(super) async fn end(child: &mut Child, group: Pid, grace: Duration, clock: &Clock) {
     let _ = kill_process_group(group, Signal::TERM);
     let gone = async {
         let _ = child.wait().await;
@@ -133,7 +140,7 @@ pub(super) async fn end(child: &mut Child, group: Pid, clock: &Clock) {
             clock.sleep(LOOK).await;
         }
     };
-    if tokio::time::timeout(GRACE, gone).await.is_err() {
+    if tokio::time::timeout(grace, gone).await.is_err() {
         let _ = kill_process_group(group, Signal::KILL);
         let _ = child.wait().await;
     }

@@ -11,7 +11,7 @@ use super::imds::Imds;
 use super::own;
 use super::service::Service;
 use super::supervisor::Shift;
-use crate::model::{ConsoleLine, ServiceName, TimedCommand, tag};
+use crate::model::{ConsoleLine, GRACE, ServiceName, TimedCommand, tag};
 
 /// How often the tag is read.
 const LOOK: Duration = Duration::from_secs(2);
@@ -98,7 +98,7 @@ impl Once {
             () = self.shift.clock.sleep(self.command.within.duration()) => None,
         };
         if code.is_none() {
-            own::end(&mut child, group, &self.shift.clock).await;
+            own::end(&mut child, group, GRACE.duration(), &self.shift.clock).await;
         }
         Ok(Ended { code, tail: own::tail(&log, 0) })
     }

@@ -22,6 +22,8 @@ pub(super) struct Service {
     pub health_path: String,
     /// On top of what the agent itself has.
     pub variables: BTreeMap<String, OsString>,
+    /// How long it may take to finish what it has, once told to stop.
+    pub grace: Duration,
     /// What must be up before its first start.
     pub needs: Vec<ServiceName>,
     /// What a backing store has beyond that.

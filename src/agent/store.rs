@@ -16,7 +16,7 @@ use super::memory::Memory;
 use super::own::tail;
 use super::service::{Service, Store};
 use super::supervisor::{Shift, Supervisor};
-use crate::model::{BACKING_READY_WITHIN, Backing, BackingName, ConsoleLine, NameError, Seconds, ServiceName, tail_of};
+use crate::model::{BACKING_READY_WITHIN, Backing, BackingName, ConsoleLine, GRACE, NameError, Seconds, ServiceName, tail_of};
 
 /// How often a store that is not ready is asked.
 const LOOK: Duration = Duration::from_secs(1);
@@ -42,6 +42,7 @@ pub(super) fn service(name: &BackingName, told: &Backing, host: IpAddr, path: &O
         health_path: String::new(),
         variables,
         needs: Vec::new(),
+        grace: GRACE.duration(),
         store: Some(store),
     })
 }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use tokio::sync::watch;
 
 use super::console::Console;
+use super::duty::Duty;
 use super::layout::Layout;
 use super::service::{Board, Service};
 use super::{own, systemd};
@@ -19,6 +20,8 @@ pub(super) struct Shift {
     pub layout: Layout,
     pub console: Console,
     pub clock: Clock,
+    /// Whether they are to work.
+    pub duty: Duty,
     /// `PATH` of the agent.
     pub path: OsString,
 }

@@ -41,21 +41,34 @@ pub(super) async fn hold(shift: &Shift, mut stop: watch::Receiver<bool>) -> Resu
     let units: Vec<String> = shift.services.iter().map(|service| unit::name(&service.name)).collect();
     run(shift, "systemctl", &["daemon-reload"]).await?;
     let mut waiting: Vec<Service> = shift.services.clone();
-    start(shift, &mut waiting).await?;
+    // Those of an agent before this one go on, if they may.
+    let mut works = shift.duty.is_active();
+    match works {
+        true => start(shift, &mut waiting).await?,
+        false => rest(shift, &units).await?,
+    }
 
     let mut ends = BTreeMap::new();
     let mut show = vec!["show", "--property", PROPERTIES];
     show.extend(units.iter().map(String::as_str));
     while !*stop.borrow() {
         match run(shift, "systemctl", &show).await {
-            Ok(text) => look(shift, &parse(&text), &mut ends).await,
+            Ok(text) if works => look(shift, &parse(&text), &mut ends).await,
+            Ok(text) => resting(shift, &parse(&text)),
             Err(error) => tracing::warn!("{error}"),
         }
         tokio::select! {
             () = shift.clock.sleep(LOOK) => {}
             () = told_to_stop(&mut stop) => {}
         }
-        if !*stop.borrow() {
+        if works != shift.duty.is_active() {
+            works = !works;
+            (waiting, ends) = (shift.services.clone(), BTreeMap::new());
+            if !works {
+                rest(shift, &units).await?;
+            }
+        }
+        if works && !*stop.borrow() {
             start(shift, &mut waiting).await?;
         }
     }
@@ -72,6 +85,23 @@ async fn start(shift: &Shift, waiting: &mut Vec<Service>) -> Result<(), String> 
     let mut start = vec!["start", "--no-block"];
     start.extend(units.iter().map(String::as_str));
     run(shift, "systemctl", &start).await.map(drop)
+}
+
+/// Told to finish what they have: systemd waits for each as long as its unit says.
+async fn rest(shift: &Shift, units: &[String]) -> Result<(), String> {
+    let mut stop = vec!["stop", "--no-block"];
+    stop.extend(units.iter().map(String::as_str));
+    run(shift, "systemctl", &stop).await.map(drop)
+}
+
+/// What still runs of services that were told to finish.
+fn resting(shift: &Shift, shown: &[Shown]) {
+    for (service, shown) in shift.services.iter().zip(shown) {
+        let pid = shown.main_pid.filter(|_| !shown.down);
+        if shift.board.status(&service.name).pid != pid {
+            shift.board.update(&service.name, |status| (status.pid, status.up) = (pid, false));
+        }
+    }
 }
 
 /// The end already told of each service: systemd's count of restarts at that time.

@@ -50,12 +50,13 @@ pub(super) fn render(service: &Service) -> String {
          RestartSec=1\n\
          RestartSteps=6\n\
          RestartMaxDelaySec=30\n\
-         TimeoutStopSec=20\n\
+         TimeoutStopSec={}\n\
          StandardOutput=journal\n\
          StandardError=journal\n",
         service.name,
         quoted(&service.run, true),
         service.folder.to_string_lossy().replace('%', "%%"),
+        service.grace.as_secs(),
     )
 }
 
@@ -97,6 +98,7 @@ mod tests {
             variables: [("GREETING", "a \"b\" $c 5% \\d"), ("PORT", "8001")].map(|(name, value)| (name.to_string(), value.into())).into(),
             needs: vec![ServiceName::new("redis").unwrap()],
             store: None,
+            grace: std::time::Duration::from_secs(20),
         };
         insta::assert_snapshot!(render(&service), @r#"
         [Unit]

@@ -164,6 +164,13 @@ impl Autoscaling {
         self.link.call("UpdateAutoScalingGroup", Repeat::Safe, call).await.map(drop)
     }
 
+    /// Sets a tag of a group, which instances launched from now on get too; those there are keep theirs.
+    pub async fn set_tag(&self, name: &str, key: &str, value: &str) -> Result<(), Error> {
+        let tags = to_tags(name, &Tags::from([(key.to_string(), value.to_string())]));
+        let call = || self.client().create_or_update_tags().set_tags(Some(tags.clone())).send();
+        self.link.call("CreateOrUpdateTags", Repeat::Safe, call).await.map(drop)
+    }
+
     /// Deletes an empty group. Never by force: that would skip draining.
     pub async fn delete_group(&self, name: &str) -> Result<(), Error> {
         let call = || self.client().delete_auto_scaling_group().auto_scaling_group_name(name).send();
@@ -240,6 +247,8 @@ fn info(found: types::AutoScalingGroup) -> Option<GroupInfo> {
             // The only status there is says that it is being deleted.
             deleting: found.status.is_some_and(|status| !status.is_empty()),
             instances: instances.into_iter().filter_map(instance).collect(),
+            // What its instances say is asked elsewhere.
+            activity: None,
         },
         target_groups: found.target_group_arns.unwrap_or_default(),
         health_type: found.health_check_type.unwrap_or_default(),

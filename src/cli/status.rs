@@ -12,8 +12,8 @@ use super::lock::freeze_said;
 use crate::failure::Failure;
 use crate::lock;
 use crate::model::{
-    CapacityKind, Drift, Environment, EnvironmentName, Fleet, FreezeRecord, LockRecord, LockState, OperationRecord, ReleaseNumber,
-    RepositoryName, RuleKey, Scope, ServiceName, Serving, Verdict, World, drift, serving, short,
+    Activity, CapacityKind, Drift, Environment, EnvironmentName, Fleet, FreezeRecord, LockRecord, LockState, OperationRecord,
+    ReleaseNumber, RepositoryName, RuleKey, Scope, ServiceName, Serving, Verdict, World, drift, serving, short,
 };
 use crate::observe::{self, Wants};
 use crate::report::{Table, ago, bold, dim};
@@ -90,8 +90,11 @@ struct ServiceStatus {
     release: ReleaseNumber,
     healthy: usize,
     desired: u32,
-    /// Share of the route's visitors in percent; for a worker 100 if the records name it, else 0.
+    /// Share of the route's visitors in percent; for a worker 100 if it works by its tags, or the records name it and it has none; else 0.
     weight: u32,
+    /// Of a worker that is held until it is made active: whether it works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activity: Option<Activity>,
     /// By kind of capacity, where there is more than one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     capacity: BTreeMap<CapacityKind, KindStatus>,
@@ -225,7 +228,12 @@ impl Status {
 
 impl std::fmt::Display for ServiceStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} {}/{}", self.service, self.release, self.healthy, self.desired)
+        write!(f, "{} {} {}/{}", self.service, self.release, self.healthy, self.desired)?;
+        match self.activity {
+            Some(Activity::Active) => f.write_str(" active"),
+            Some(Activity::Mixed) => f.write_str(" active in part"),
+            Some(Activity::Held) | None => Ok(()),
+        }
     }
 }
 
@@ -233,11 +241,19 @@ fn fleet_status(environment: &Environment, world: &World, fleet: &Fleet) -> Serv
     let key = &fleet.key;
     let service = environment.services.iter().find(|service| service.name == key.service);
     let route = service.and_then(|service| service.route.as_ref());
+    let activity = fleet.activity();
     let weight = match route {
         Some(route) => {
             let rule = RuleKey { service: key.service.clone(), priority: route.priority };
             let shares = world.weights(&rule).unwrap_or_default().shares();
             shares.get(&key.release).copied().unwrap_or_default()
+        }
+        None if activity.is_some() => {
+            if activity.is_some_and(Activity::works) {
+                100
+            } else {
+                0
+            }
         }
         None => {
             let meant = world.records.head.as_ref().and_then(|head| head.serving.get(&key.service));
@@ -245,7 +261,7 @@ fn fleet_status(environment: &Environment, world: &World, fleet: &Fleet) -> Serv
         }
     };
     let (healthy, desired) = (fleet.healthy(), fleet.desired());
-    ServiceStatus { service: key.service.clone(), release: key.release, healthy, desired, weight, capacity: capacity(fleet) }
+    ServiceStatus { service: key.service.clone(), release: key.release, healthy, desired, weight, activity, capacity: capacity(fleet) }
 }
 
 /// Each kind of a fleet that has more than one.

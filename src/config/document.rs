@@ -17,6 +17,7 @@ pub(super) struct Node {
 pub(super) enum Value {
     Text(String),
     Number(i64),
+    Flag(bool),
     List(Vec<Node>),
     Table(Vec<Entry>),
     /// What no setting of adstage is: the text says what it is called.
@@ -39,6 +40,7 @@ impl Node {
         match self.value {
             Value::Text(_) => "text",
             Value::Number(_) => "a number",
+            Value::Flag(_) => "true or false",
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
             Value::Other(kind) => kind,
@@ -50,6 +52,7 @@ impl Node {
         match &self.value {
             Value::Text(text) => toml::Value::from(text.as_str()).to_string(),
             Value::Number(number) => number.to_string(),
+            Value::Flag(flag) => flag.to_string(),
             Value::List(items) => format!("[{}]", items.iter().map(Self::shown).collect::<Vec<_>>().join(", ")),
             Value::Table(entries) => {
                 let parts: Vec<String> = entries.iter().map(|entry| format!("{} = {}", entry.key, entry.node.shown())).collect();
@@ -96,7 +99,7 @@ fn convert(value: DeValue<'_>, path: &str) -> Value {
             parsed.map_or(Value::Other("a number that is too large"), Value::Number)
         }
         DeValue::Float(_) => Value::Other("a fraction"),
-        DeValue::Boolean(_) => Value::Other("true or false"),
+        DeValue::Boolean(flag) => Value::Flag(flag),
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Array(items) => {
             Value::List(items.into_iter().map(|item| Node { span: item.span(), value: convert(item.into_inner(), path) }).collect())

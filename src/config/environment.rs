@@ -152,6 +152,8 @@ fn one_service(
     }
     let types = types(&section);
     let spot = section.or("spot", "0", kind::number::<u32>(0..=100));
+    let grace = section.want("grace", kind::span(1..=3_600));
+    let overlap = overlap(&section, base);
     let (route, priority) = route(&section, base);
     let own = service::variables(&section);
     section.finish();
@@ -174,6 +176,8 @@ fn one_service(
             spot: spot?.value,
             instances: instances?.value,
             max_instances: max?.value,
+            grace: grace.as_ref().map_or(parts.grace, |grace| grace.value),
+            overlap: overlap?,
         })
     })();
     (service, priority)
@@ -196,6 +200,18 @@ fn types(section: &Section<'_>) -> Option<(String, Vec<String>)> {
         }
     }
     Some((one, all))
+}
+
+/// Only workers can be held, so only they can opt out of it.
+fn overlap(section: &Section<'_>, base: Option<&Base>) -> Option<bool> {
+    let Some(written) = section.entry("overlap") else { return Some(false) };
+    let overlap = section.want("overlap", kind::flag)?;
+    if let Some(base) = base.filter(|base| base.has_port) {
+        let what = format!("`overlap` is for workers {}", section.place());
+        let problem = Problem::new("conflict", what, written.key_span.clone(), format!("but {} has a port", base.key));
+        section.note(problem.help("remove it: a new release gets visitors at the cutover, and not before"));
+    }
+    Some(overlap.value)
 }
 
 /// The route, which is needed exactly when the service has a port. The outer `None`: something is wrong with it.

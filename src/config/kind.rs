@@ -107,6 +107,14 @@ pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&N
     }
 }
 
+/// `true` or `false`.
+pub(super) fn flag(node: &Node) -> Read<bool> {
+    match node.value {
+        Value::Flag(flag) => Ok(flag),
+        _ => Err(Wrong::kind("true or false", node)),
+    }
+}
+
 /// A whole number.
 pub(super) fn number<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Fn(&Node) -> Read<T> {
     move |node| {

@@ -8,7 +8,7 @@ use super::kind;
 use super::problem::Problem;
 use super::section::{Section, Spot};
 use super::{entries, forms, hooks};
-use crate::model::{AGENT_PORT, RepositoryName, ServiceName, TimedCommand};
+use crate::model::{AGENT_PORT, RepositoryName, Seconds, ServiceName, TimedCommand};
 
 /// A service before any environment.
 pub(super) struct Base {
@@ -31,6 +31,7 @@ pub(super) struct Parts {
     pub health_path: String,
     pub variables: BTreeMap<String, String>,
     pub release_command: Option<TimedCommand>,
+    pub grace: Seconds,
 }
 
 /// All of them, in the order of the file.
@@ -79,12 +80,13 @@ fn service(entry: &Entry, section: Section<'_>, repositories: &[String]) -> (Bas
         None
     };
     let needs = section.want("needs", kind::list(kind::filled));
+    let grace = section.or("grace", "20s", kind::span(1..=3_600));
     let variables = variables(&section);
     let release_command = hooks::command(&section, "release-command", "10m");
     section.finish();
     let right = !has_port || (port.is_some() && health.is_some());
-    let parts = match (name, repository, run, variables, release_command) {
-        (Some(name), Some(repository), Some(run), Some(variables), Some(release_command)) if right => Some(Parts {
+    let parts = match (name, repository, run, variables, release_command, grace) {
+        (Some(name), Some(repository), Some(run), Some(variables), Some(release_command), Some(grace)) if right => Some(Parts {
             name,
             repository: repository.value,
             run: run.value,
@@ -92,6 +94,7 @@ fn service(entry: &Entry, section: Section<'_>, repositories: &[String]) -> (Bas
             health_path: health.map_or_else(|| "/".into(), |health| health.value),
             variables,
             release_command,
+            grace: grace.value,
         }),
         _ => None,
     };

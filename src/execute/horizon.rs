@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::Executor;
 use crate::journal;
 use crate::lock::Lost;
-use crate::model::{Event, Mark, OperationKind, ReleaseNumber, RuleKey, ServiceName, Weights, World};
+use crate::model::{Activity, Event, Fleet, Mark, OperationKind, ReleaseNumber, RuleKey, ServiceName, Weights, World};
 use crate::observe::{self, Wants};
 use crate::plan::Step;
 use crate::steps;
@@ -35,7 +35,7 @@ impl Executor<'_> {
         let left: Vec<u64> = due.into_iter().filter(|time| *time > now).collect();
         let wrong = self.wrong(&world, meant);
         if wrong.is_empty() {
-            return self.record.looked(Some("every route is as meant"), &left).await;
+            return self.record.looked(Some("everything is as meant"), &left).await;
         }
         for step in wrong {
             let text = format!("a call of an earlier holder has landed late: {step}");
@@ -48,7 +48,7 @@ impl Executor<'_> {
         self.record.looked(None, &left).await
     }
 
-    /// A write per route that does not lead where it is meant to.
+    /// A write per route that does not lead where it is meant to, and per fleet of a worker that works, or does not, against what is meant.
     fn wrong(&self, world: &World, meant: &BTreeMap<ServiceName, ReleaseNumber>) -> Vec<Step> {
         let routed = self.cx.environment.services.iter().filter_map(|service| {
             let rule = RuleKey { service: service.name.clone(), priority: service.route.as_ref()?.priority };
@@ -60,7 +60,7 @@ impl Executor<'_> {
             after.insert(meant, 100);
             (before.sole() != Some(meant)).then_some(Step::CutOverTraffic { rule, before, after: Weights(after) })
         });
-        wrong.collect()
+        wrong.chain(astray(world, meant)).collect()
     }
 
     /// The next command looks again.
@@ -69,4 +69,17 @@ impl Executor<'_> {
         (self.emit)(Event::Said { mark: Mark::Warning, text });
         Ok(())
     }
+}
+
+/// Those that are to work come first.
+fn astray(world: &World, meant: &BTreeMap<ServiceName, ReleaseNumber>) -> Vec<Step> {
+    let set = |fleet: &Fleet| {
+        let (activity, key) = (fleet.activity()?, &fleet.key);
+        let active = *meant.get(&key.service)? == key.release;
+        let wanted = if active { Activity::Active } else { Activity::Held };
+        (activity != wanted).then(|| Step::SetActive { fleet: key.clone(), active })
+    };
+    let mut wrong: Vec<Step> = world.fleets.iter().filter_map(set).collect();
+    wrong.sort_by_key(|step| !step.cuts_over());
+    wrong
 }

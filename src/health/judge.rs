@@ -174,7 +174,7 @@ fn terminal(evidence: &Evidence, members: &[&GroupInstance], count: u32) -> Opti
 /// A terminal marker since the agent last said that all is well.
 fn fatal_line<'a>(evidence: &'a Evidence, id: &str) -> Option<&'a ConsoleLine> {
     let lines = evidence.consoles.get(id)?;
-    let since_ready = lines.iter().rev().take_while(|line| !matches!(line, ConsoleLine::Ready { .. }));
+    let since_ready = lines.iter().rev().take_while(|line| !line.begins_anew());
     since_ready.filter(|line| line.is_terminal_failure()).last()
 }
 
@@ -199,7 +199,7 @@ fn describe(evidence: &Evidence, member: &GroupInstance) -> String {
 /// What the agent said last of a running service's bad answer, unless all was well since.
 fn unwell<'a>(evidence: &'a Evidence, id: &str) -> Option<&'a ConsoleLine> {
     let lines = evidence.consoles.get(id)?;
-    let mut since_ready = lines.iter().rev().take_while(|line| !matches!(line, ConsoleLine::Ready { .. }));
+    let mut since_ready = lines.iter().rev().take_while(|line| !line.begins_anew());
     since_ready.find(|line| matches!(line, ConsoleLine::Unwell { .. }))
 }
 
@@ -233,7 +233,7 @@ mod tests {
     /// A fleet whose instances are all in service, with these verdicts.
     fn fleet(targets: &[(&str, TargetState)]) -> Evidence {
         let instances = targets.iter().map(|(id, _)| member(id, "InService")).collect();
-        let group = Group { name: "g".into(), min: 0, max: 9, desired: targets.len() as u32, deleting: false, instances };
+        let group = Group { name: "g".into(), min: 0, max: 9, desired: targets.len() as u32, deleting: false, instances, activity: None };
         let verdicts = targets.iter().map(|(id, state)| target(id, *state)).collect();
         Evidence {
             fleet: "web-r42".into(),

@@ -300,6 +300,8 @@ mod tests {
             other_types: vec![],
             health,
             drain: Seconds(30),
+            grace: Seconds(20),
+            held: false,
         };
         ReleaseRecord {
             release: Release {

@@ -38,6 +38,16 @@ pub enum ConsoleLine {
         /// The services it runs.
         services: Vec<ServiceName>,
     },
+    /// A worker's instance is there and does not work: its services are held, or were told to finish what they have.
+    Held {
+        /// The services.
+        services: Vec<ServiceName>,
+    },
+    /// A worker's instance was made active: its services are started.
+    Active {
+        /// The services.
+        services: Vec<ServiceName>,
+    },
     /// Every service is up: alive and, with a port, answering its health path.
     Ready {
         /// The services.
@@ -184,6 +194,11 @@ impl ConsoleLine {
         console.lines().rev().find_map(Self::parse)
     }
 
+    /// What was said before it is of another life of the services.
+    pub fn begins_anew(&self) -> bool {
+        matches!(self, Self::Ready { .. } | Self::Held { .. } | Self::Active { .. })
+    }
+
     /// True when waiting longer will not help.
     pub fn is_terminal_failure(&self) -> bool {
         matches!(
@@ -219,6 +234,8 @@ impl ConsoleLine {
             Self::ProvisionFailed { repository: Some(repository), what, .. } => format!("{repository}: {what}"),
             Self::ProvisionFailed { repository: None, what, .. } => what.clone(),
             Self::Booted { services } => format!("started {}", listed(services)),
+            Self::Held { services } => format!("{} held until it is made active", listed(services)),
+            Self::Active { services } => format!("{} made active", listed(services)),
             Self::Ready { services } => format!("{} up", listed(services)),
             Self::Unwell { service, answer, .. } => format!("{service} runs but is unwell: {answer}"),
             Self::Exited { service, code, .. } => format!("{service} exited with {code}"),

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CapacityKind, Drift, Environment, Fleet, FleetKey, ReleaseNumber, Route, RuleAction, RuleKey, Service, Serving, Share, World};
+use super::{
+    Activity, CapacityKind, Drift, Environment, Fleet, FleetKey, ReleaseNumber, Route, RuleAction, RuleKey, Service, Serving, Share, World,
+};
 
 /// What visitors get: each release's share of each route, averaged over the routes that serve anything.
 pub fn serving(environment: &Environment, world: &World) -> Serving {
@@ -133,6 +135,37 @@ impl Judge<'_> {
     fn worker(&self, service: &Service, found: &mut Vec<String>) {
         if let Some(meant) = self.meant(service) {
             self.standing(service, meant, "the records say", found);
+        }
+        if self.moving.is_empty() {
+            self.activity(service, found);
+        }
+    }
+
+    /// Of a worker that is held and made active by tags, exactly the release that is meant works.
+    fn activity(&self, service: &Service, found: &mut Vec<String>) {
+        let (name, meant) = (&service.name, self.meant(service));
+        let told = self.world.fleets.iter().filter(|fleet| fleet.key.service == *name);
+        let told: Vec<(ReleaseNumber, Activity)> = told.filter_map(|fleet| Some((fleet.key.release, fleet.activity()?))).collect();
+        if told.is_empty() {
+            return;
+        }
+        for (release, _) in told.iter().filter(|(_, activity)| *activity == Activity::Mixed) {
+            found.push(format!("{name}: some instances of {release} are active and others are not{}", self.late()));
+        }
+        let working: Vec<ReleaseNumber> = told.iter().filter(|(_, activity)| activity.works()).map(|(release, _)| *release).collect();
+        let held = meant.is_some_and(|meant| told.contains(&(meant, Activity::Held)));
+        match (working.as_slice(), meant) {
+            ([], Some(meant)) if held => {
+                found.push(format!("{name}: nobody works: {meant} is held, and the records say it works{}", self.late()))
+            }
+            ([one], Some(meant)) if *one != meant => {
+                found.push(format!("{name}: {one} is active, but the records say {meant}{}", self.late()))
+            }
+            ([_, _, ..], _) => {
+                let all = working.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+                found.push(format!("{name}: {all} are active at once, and no operation is under way{}", self.late()));
+            }
+            _ => {}
         }
     }
 

@@ -121,6 +121,17 @@ pub struct Service {
     pub instances: u32,
     /// The most instances its group may grow to.
     pub max_instances: u32,
+    /// How long its process may take to finish what it has, once told to stop.
+    pub grace: Seconds,
+    /// Of a worker: a new release works from its first moment, beside the old one, instead of being held until the cutover.
+    pub overlap: bool,
+}
+
+impl Service {
+    /// A worker whose new release is held until the cutover makes it active.
+    pub fn held(&self) -> bool {
+        self.route.is_none() && !self.overlap
+    }
 }
 
 /// The rule on the load balancer that leads visitors to a service. Its priority is its identity.

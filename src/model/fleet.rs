@@ -84,6 +84,14 @@ impl Fleet {
         self.groups.iter().filter(|(_, group)| !group.deleting).map(|(kind, group)| (*kind, group))
     }
 
+    /// Of a worker that is held until it is made active: whether it works, over all its groups. None if one of them works from its first
+    /// moment.
+    pub fn activity(&self) -> Option<Activity> {
+        let all: Vec<Activity> = self.standing().map(|(_, group)| group.activity).collect::<Option<_>>()?;
+        let (first, rest) = all.split_first()?;
+        Some(if rest.iter().all(|other| other == first) { *first } else { Activity::Mixed })
+    }
+
     /// Instances it should have, over all its groups.
     pub fn desired(&self) -> u32 {
         self.groups.values().map(|group| group.desired).sum()
@@ -111,6 +119,38 @@ pub struct Group {
     pub deleting: bool,
     /// Its instances.
     pub instances: Vec<GroupInstance>,
+    /// Of a worker that is held until it is made active: whether it works, by its tags. None for anything that works from its first
+    /// moment.
+    pub activity: Option<Activity>,
+}
+
+/// Whether a worker's fleet works, by the tags of its group (which new instances get) and of its instances (which their agents read).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activity {
+    /// It works.
+    Active,
+    /// It is there, and does not work.
+    Held,
+    /// Group and instances disagree: a hand-over was cut short, or somebody tagged by hand.
+    Mixed,
+}
+
+impl Activity {
+    /// What a group's tag and those of its instances say together.
+    pub fn of<'a>(group: &str, instances: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+        let active = group == super::tag::YES;
+        match instances.into_iter().all(|tag| tag.is_some_and(|tag| (tag == super::tag::YES) == active)) {
+            false => Self::Mixed,
+            true if active => Self::Active,
+            true => Self::Held,
+        }
+    }
+
+    /// Some of it works.
+    pub fn works(self) -> bool {
+        self != Self::Held
+    }
 }
 
 impl Group {

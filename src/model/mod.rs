@@ -30,7 +30,7 @@ pub use environment::{
     Builder, Confirm, DeployTiming, Environment, HealthCheck, Listener, LoadBalancer, Repository, Route, Scheme, Service, Source,
 };
 pub use event::{Event, Mark, Outcome};
-pub use fleet::{Fleet, FleetKey, Group, GroupInstance, TargetGroup, TargetHealth, TargetState, Template};
+pub use fleet::{Activity, Fleet, FleetKey, Group, GroupInstance, TargetGroup, TargetHealth, TargetState, Template};
 pub use hooks::{Hook, Hooks, TimedCommand};
 pub use image::{FailedProof, Found, Image, ImageState, ImageUse, Origin, Provenance};
 pub use names::{
@@ -47,7 +47,7 @@ pub use review::{
 pub use spelling::{instances, nearest, short};
 pub use status::{Direction, StepStatus};
 pub use traffic::{Conditions, Rule, RuleAction, RuleKey, Weights};
-pub use userdata::{AGENT_PORT, Checkout, USER_DATA_LIMIT, UserBox, UserData, UserDataError, UserService};
+pub use userdata::{AGENT_PORT, Checkout, GRACE, USER_DATA_LIMIT, UserBox, UserData, UserDataError, UserService};
 pub use world::{
     Broken, Drift, FreezeRecord, Head, LockRecord, LockState, OperationKind, OperationRecord, Records, ReleaseRecord, Serving, World,
 };

@@ -178,6 +178,13 @@ pub mod tag {
     pub const CAPACITY: &str = "adstage:capacity";
     /// The release, `r42`.
     pub const RELEASE: &str = "adstage:release";
+    /// On a fleet of a worker that is held until it is made active, and on its instances: [`YES`] or [`NO`]. The agent reads it again and
+    /// again.
+    pub const ACTIVE: &str = "adstage:active";
+    /// It works.
+    pub const YES: &str = "yes";
+    /// It is held: it is there, and does not work.
+    pub const NO: &str = "no";
     /// The operation that made it.
     pub const OPERATION: &str = "adstage:operation";
     /// Who made it.

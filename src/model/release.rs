@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HealthCheck, ImageId, ReleaseNumber, RepositoryName, Seconds, ServiceName, TimedCommand};
+use super::{GRACE, HealthCheck, ImageId, ReleaseNumber, RepositoryName, Seconds, ServiceName, TimedCommand};
 
 /// What a release is made of. Everything needed to run it again is in here: config and code go back together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,16 @@ pub struct ServiceSpec {
     pub health: HealthCheck,
     /// How long connections may take to end.
     pub drain: Seconds,
+    /// How long its process may take to finish what it has, once told to stop.
+    #[serde(default = "grace")]
+    pub grace: Seconds,
+    /// A worker that does not work before the cutover makes it active. (Releases from before there was such a thing are not.)
+    #[serde(default)]
+    pub held: bool,
+}
+
+fn grace() -> Seconds {
+    GRACE
 }
 
 /// What is thought of a release.

@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, Backing, BackingName, BoxName, EnvironmentName, ReleaseNumber, RepositoryName, ServiceName, Source, TimedCommand};
+use super::{
+    AppName, Backing, BackingName, BoxName, EnvironmentName, ReleaseNumber, RepositoryName, Seconds, ServiceName, Source, TimedCommand,
+};
 
 /// Port of the agent's own health answer, on every instance.
 pub const AGENT_PORT: u16 = 7600;
+
+/// How long a process may take to finish what it has once it is told to stop, unless it is configured.
+pub const GRACE: Seconds = Seconds(20);
 
 /// EC2 takes at most this many bytes of user data, before base64 (*Run commands when you launch an EC2 instance with user data*).
 pub const USER_DATA_LIMIT: usize = 16 * 1024;
@@ -87,6 +92,9 @@ pub struct UserService {
     /// Run once by the instance whose tag says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_command: Option<TimedCommand>,
+    /// How long its process may take to finish what it has, once told to stop; [`GRACE`] if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Seconds>,
 }
 
 /// Why user data cannot be written or read.
@@ -158,6 +166,7 @@ mod tests {
             health_path: "/up".into(),
             variables,
             release_command: None,
+            grace: None,
         };
         let services = BTreeMap::from([(ServiceName::new("web").unwrap(), web)]);
         UserData::new(AppName::new("shop").unwrap(), EnvironmentName::new("production").unwrap(), Some(ReleaseNumber(42)), services)

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    AGENT_PORT, CapacityKind, DeployTiming, Environment, FleetKey, Release, ReleaseNumber, Seconds, Service, ServiceName, ServiceSpec,
-    Share, TimedCommand, UserData, UserDataError, UserService,
+    AGENT_PORT, CapacityKind, DeployTiming, Environment, FleetKey, GRACE, Release, ReleaseNumber, Seconds, Service, ServiceName,
+    ServiceSpec, Share, TimedCommand, UserData, UserDataError, UserService,
 };
 
 use super::situation::Standing;
@@ -23,6 +23,8 @@ pub(super) fn spec(service: &Service, timing: &DeployTiming) -> ServiceSpec {
         other_types: service.other_types.clone(),
         health: timing.health.clone(),
         drain: timing.drain,
+        grace: service.grace,
+        held: service.held(),
     }
 }
 
@@ -44,6 +46,7 @@ pub(super) fn told(environment: &Environment, release: Option<ReleaseNumber>, se
         health_path: spec.health_path.clone(),
         variables: spec.variables.clone(),
         release_command: spec.release_command.clone(),
+        grace: (spec.grace != GRACE).then_some(spec.grace),
     };
     let services = services.iter().map(|(name, spec)| (name.clone(), told(spec))).collect();
     UserData::new(environment.app.clone(), environment.name.clone(), release, services)
@@ -71,6 +74,8 @@ pub(super) struct Candidate {
     release_command: Option<TimedCommand>,
     size: u32,
     max: u32,
+    /// Not to work before it is made active.
+    pub held: bool,
 }
 
 impl Candidate {
@@ -78,7 +83,12 @@ impl Candidate {
     pub fn new(environment: &Environment, standing: &Standing, release: &Release, spec: &ServiceSpec) -> Result<Self, UserDataError> {
         let fleet = standing.key(release.number);
         let only = BTreeMap::from([(fleet.service.clone(), spec.clone())]);
-        let user_data = user_data(environment, Some(release.number), &only)?;
+        let mut told = told(environment, Some(release.number), &only);
+        if spec.held {
+            // An agent that knows of no grace refuses to be told one; it could not hold anything either.
+            told.services.values_mut().for_each(|service| service.grace = Some(spec.grace));
+        }
+        let user_data = told.render()?;
         let template = TemplateSpec { image: release.image.clone(), instance_type: spec.instance_type.clone(), user_data };
         // A worker is checked through its agent, which vouches for every service of the instance.
         let (port, path) = match spec.port {
@@ -93,7 +103,8 @@ impl Candidate {
             false => std::iter::once(&spec.instance_type).chain(&spec.other_types).cloned().collect(),
         };
         let (shares, release_command) = (standing.shares(size), spec.release_command.clone());
-        Ok(Self { fleet, template, target_group, types, shares, release_command, size, max: standing.max(size) })
+        let (max, held) = (standing.max(size), spec.held);
+        Ok(Self { fleet, template, target_group, types, shares, release_command, size, max, held })
     }
 
     /// What an Auto Scaling group needs before it can be made.
@@ -114,7 +125,7 @@ impl Candidate {
     pub fn launch(&self) -> Vec<Step> {
         let step = |(kind, size): &(CapacityKind, u32)| {
             let (fleet, types) = (self.fleet.clone(), self.types.clone());
-            Step::LaunchFleet { fleet, kind: *kind, types, size: *size, max: self.max }
+            Step::LaunchFleet { fleet, kind: *kind, types, size: *size, max: self.max, held: self.held }
         };
         self.shares.iter().map(step).collect()
     }

@@ -15,6 +15,7 @@ use crate::model::{
 
 use super::candidate::{Candidate, spec};
 use super::draft::{Doomed, Draft};
+use super::duty::{self, HandOver, hand_over};
 use super::hooks::Runs;
 use super::reassert::landed_late;
 use super::refusal::{Reasons, rollback};
@@ -89,6 +90,7 @@ fn order(situation: &Situation, standings: &[&Standing], release: Release, candi
     draft.wave(StageName::CutOver, standings.iter().flat_map(|standing| pins(standing, number)));
     let moves: Vec<_> = rules(standings).filter_map(|rule| draft.cut_over(rule, number)).collect();
     draft.wave(StageName::CutOver, moves);
+    hand_over(&handed(standings, number, candidates), StageName::CutOver, timing, &mut draft);
     draft.wave(StageName::Watch, hooks.run(Hook::AfterCutover));
     draft.wave(StageName::Watch, watch(situation, standings, number));
     settle(situation, standings, number, &mut draft);
@@ -102,7 +104,7 @@ fn order(situation: &Situation, standings: &[&Standing], release: Release, candi
         new_release: true,
         before: situation.serving(),
         serving,
-        notes: notes(situation, standings),
+        notes: notes(situation, standings, number),
         stages: draft.stages,
     }
 }
@@ -140,6 +142,13 @@ fn compare(standing: &Standing, number: ReleaseNumber, timing: &DeployTiming) ->
     Some(Step::CompareCapacity { candidate: standing.key(number), live, share: timing.min_capacity })
 }
 
+/// Workers whose work goes to this release.
+fn handed<'a, 'w>(standings: &[&'a Standing<'w>], number: ReleaseNumber, candidates: &[Candidate]) -> Vec<HandOver<'a, 'w>> {
+    let held = |standing: &Standing| candidates.iter().any(|made| made.held && made.fleet == standing.key(number));
+    let workers = standings.iter().filter(|standing| standing.rule.is_none());
+    workers.map(|standing| HandOver { standing, to: number, count: standing.size(), launched_held: held(standing) }).collect()
+}
+
 /// A fleet that is about to lose its visitors must not shrink for want of load: it is what a rollback goes back to.
 pub(super) fn pins(standing: &Standing, next: ReleaseNumber) -> Vec<Step> {
     let losing = standing.weights.0.iter().filter(|(release, weight)| **weight > 0 && **release != next);
@@ -152,7 +161,8 @@ pub(super) fn pins(standing: &Standing, next: ReleaseNumber) -> Vec<Step> {
         };
         standing.groups(release).into_iter().map(pin)
     };
-    losing.flat_map(|(release, _)| pins(*release)).collect()
+    let resting = standing.live.filter(|live| *live != next && standing.is_held(*live));
+    losing.map(|(release, _)| *release).chain(resting).flat_map(pins).collect()
 }
 
 fn watch(situation: &Situation, standings: &[&Standing], number: ReleaseNumber) -> Vec<Step> {
@@ -166,7 +176,7 @@ fn watch(situation: &Situation, standings: &[&Standing], number: ReleaseNumber) 
 }
 
 /// The candidate becomes live. What it leaves stays warm, as many releases as the environment keeps; older ones go. A worker's old fleet
-/// is put to sleep instead (two releases must not share the queues for days): going back to it means waking it.
+/// that cannot be held is put to sleep instead (two releases must not share the queues for days): going back to it means waking it.
 fn settle(situation: &Situation, standings: &[&Standing], number: ReleaseNumber, draft: &mut Draft) {
     let keep = situation.environment.timing.keep_warm as usize;
     let mut steps = Vec::new();
@@ -199,9 +209,10 @@ pub(super) fn settled(standing: &Standing, number: ReleaseNumber, size: u32) -> 
     shares.into_iter().map(step).collect()
 }
 
-/// A worker's fleet down to nothing, its template and target group kept.
+/// The fleet of a worker that cannot be held down to nothing, its template and target group kept.
 pub(super) fn asleep(standing: &Standing, release: ReleaseNumber) -> Vec<Step> {
-    let awake = standing.groups(release).into_iter().filter(|(_, group)| standing.rule.is_none() && group.desired > 0);
+    let awake =
+        standing.groups(release).into_iter().filter(|(_, group)| standing.rule.is_none() && group.activity.is_none() && group.desired > 0);
     let step = |(kind, group): (CapacityKind, &crate::model::Group)| Step::ResizeFleet {
         fleet: standing.key(release),
         kind,
@@ -230,7 +241,13 @@ fn already_live(situation: &Situation, standings: &[&Standing]) -> Plan {
             // What the records say, not what the weights say by now; before a first release, nothing.
             before.retain(|name, _| standings.iter().all(|standing| standing.service.name != *name));
             before.extend(standings.iter().filter_map(|standing| Some((standing.service.name.clone(), standing.recorded()?))));
-            newest.into_iter().for_each(|release| settle(situation, standings, release, &mut draft));
+            if let Some(release) = newest {
+                let timing = &situation.environment.timing;
+                let workers = handed(standings, release, &[]);
+                draft.wave(StageName::Await, workers.iter().filter_map(|worker| worker.is_well(timing)));
+                hand_over(&workers, StageName::CutOver, timing, &mut draft);
+                settle(situation, standings, release, &mut draft);
+            }
         }
         _ => notes.push(format!("{live} is already live, nothing to do")),
     }
@@ -259,12 +276,20 @@ fn chosen<'a, 'w>(situation: &'a Situation<'w>, request: &DeployRequest, reasons
 fn half_moved(situation: &Situation, reasons: &mut Reasons) {
     let back = rollback(&situation.environment.name);
     for standing in situation.standings.iter().filter(|standing| standing.split()) {
-        reasons.add(format!("the visitors of {} are split, {}: a cutover was cut short", standing.service.name, standing.weights), &back);
+        let name = &standing.service.name;
+        reasons.add(
+            match standing.rule {
+                Some(_) => format!("the visitors of {name} are split, {}: a cutover was cut short", standing.weights),
+                None => format!("{} of {name} are active, wholly or in part: a hand-over was cut short", standing.at_work_said()),
+            },
+            &back,
+        );
     }
     for standing in landed_late(situation) {
         let (name, live) = (&standing.service.name, standing.live.map_or_else(|| "nothing".to_string(), |live| live.to_string()));
         let meant = standing.recorded().map_or_else(String::new, |meant| meant.to_string());
-        let text = format!("visitors of {name} get {live}, and the records say {meant}: a call of an earlier holder may have landed late");
+        let what = if standing.rule.is_some() { format!("visitors of {name} get {live}") } else { format!("{name} works at {live}") };
+        let text = format!("{what}, and the records say {meant}: a call of an earlier holder may have landed late");
         reasons.add(text, format!("adstage resume {}", situation.environment.name));
     }
     if let Cut::Between(operation) = situation.cut {
@@ -342,7 +367,7 @@ fn is_live(situation: &Situation, standing: &Standing, wanted: &Release) -> bool
     record.release.image == wanted.image && record.release.services.get(name) == wanted.services.get(name)
 }
 
-fn notes(situation: &Situation, standings: &[&Standing]) -> Vec<String> {
+fn notes(situation: &Situation, standings: &[&Standing], number: ReleaseNumber) -> Vec<String> {
     let mut notes = situation.notes();
     for standing in standings {
         let (name, size, configured) = (&standing.service.name, standing.size(), standing.service.instances);
@@ -350,7 +375,7 @@ fn notes(situation: &Situation, standings: &[&Standing]) -> Vec<String> {
             notes.push(format!("{name} keeps the {size} instances it has now; the {configured} of adstage.toml are for a first release"));
         }
         if let (None, Some(live)) = (&standing.rule, standing.live) {
-            notes.push(format!("{name} has no visitors to move: both releases work side by side until {live} is put to sleep at the end"));
+            notes.push(duty::said(name, number, live, standing.service.held(), standing.is_held(live)));
         }
     }
     if situation.environment.timing.keep_warm == 0 && standings.iter().any(|standing| standing.live.is_some()) {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::{FleetKey, OperationKind, RuleKey, ServiceName, Weights, World};
+use crate::model::{Activity, FleetKey, OperationKind, ReleaseNumber, RuleKey, ServiceName, Weights, World};
 
 use super::deploy::{CROWD, SPREAD};
 use super::{Plan, Stage, StageName, Step};
@@ -36,6 +36,7 @@ pub(super) const CROWDED: &str = "a rule forwards to at most five target groups"
 pub(super) const FROM_HERE: &str = "a weight write starts from the weights there are";
 pub(super) const ONE_WRITE: &str = "steps of one stage do not write the same thing";
 pub(super) const FOUNDATIONS: &str = "a fleet has its template, target group and test rule before it is launched";
+pub(super) const ONE_WORKS: &str = "a worker's release is made active before another is made inactive, and no two stay active";
 pub(super) const HEAD: &str = "the records will say what the routes say";
 
 /// Every rule the plan breaks; none for a sound one.
@@ -62,6 +63,8 @@ struct Walk<'a> {
     launched: BTreeSet<&'a FleetKey>,
     /// Lost their visitors, and nobody has waited since.
     left: BTreeSet<FleetKey>,
+    /// Releases of each worker that are active at this point, where the plan says something of it.
+    working: BTreeMap<&'a ServiceName, BTreeSet<ReleaseNumber>>,
     /// Cutover stages still to come.
     cutovers: usize,
     flaws: Vec<Flaw>,
@@ -70,8 +73,8 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(plan: &'a Plan, world: Option<&'a World>) -> Self {
         let cutovers = plan.stages.iter().filter(|stage| moves(stage)).count();
-        let (awaited, pinned, made, launched, left) = Default::default();
-        Self { plan, world, weights: BTreeMap::new(), awaited, pinned, made, launched, left, cutovers, flaws: Vec::new() }
+        let (awaited, pinned, made, launched, left, working) = Default::default();
+        Self { plan, world, weights: BTreeMap::new(), working, awaited, pinned, made, launched, left, cutovers, flaws: Vec::new() }
     }
 
     fn flaw(&mut self, rule: &'static str, what: impl fmt::Display) {
@@ -91,6 +94,7 @@ impl<'a> Walk<'a> {
             Step::CreateTestRule { fleet } => _ = self.made.insert((fleet, 2)),
             Step::LaunchFleet { fleet, .. } => self.launch(fleet),
             Step::AwaitHealthy { fleet, count, .. } if *count > 0 => _ = self.awaited.insert(fleet),
+            Step::SetActive { fleet, active } => self.set_active(fleet, *active),
             Step::PinSize { fleet, .. } => _ = self.pinned.insert(fleet),
             Step::IdleInRoute { rule, before, after } => self.idle(rule, before, after),
             Step::CutOverTraffic { rule, before, after } => self.cut_over(rule, before, after),
@@ -127,6 +131,36 @@ impl<'a> Walk<'a> {
         };
         if self.plan.stages.iter().flat_map(|stage| &stage.steps).map(size).sum::<u32>() == 0 {
             self.flaw(VERIFY_FIRST, format!("{fleet} is launched empty"));
+        }
+    }
+
+    fn set_active(&mut self, fleet: &'a FleetKey, active: bool) {
+        if active && !self.awaited.contains(fleet) && self.world.is_none_or(|world| activity(world, fleet) != Some(Activity::Mixed)) {
+            self.flaw(VERIFY_FIRST, format!("{fleet} was not awaited, and is made active"));
+        }
+        if !active && self.plan.serving.get(&fleet.service) == Some(&fleet.release) {
+            self.flaw(ONE_WORKS, format!("{fleet} is to work, and is made inactive"));
+        }
+        let working = self.working.entry(&fleet.service).or_insert_with(|| match self.world {
+            Some(world) => world
+                .fleets
+                .iter()
+                .filter(|found| found.key.service == fleet.service && works(world, &found.key))
+                .map(|found| found.key.release)
+                .collect(),
+            None => BTreeSet::new(),
+        });
+        match active {
+            true => _ = working.insert(fleet.release),
+            false => _ = working.remove(&fleet.release),
+        }
+        // What cannot be held works whenever it has instances.
+        let told = |world: &World| {
+            let own = world.fleets.iter().filter(|found| found.key.service == fleet.service && !found.groups.is_empty());
+            own.into_iter().all(|found| activity(world, &found.key).is_some())
+        };
+        if !active && self.world.is_some_and(told) && working.is_empty() {
+            self.flaw(ONE_WORKS, format!("{fleet} is made inactive, and nothing works then"));
         }
     }
 
@@ -228,6 +262,7 @@ impl<'a> Walk<'a> {
                 Step::IdleInRoute { rule, .. } | Step::CutOverTraffic { rule, .. } | Step::LeaveRoute { rule, .. } => {
                     format!("route {rule}")
                 }
+                Step::SetActive { fleet, .. } => format!("activity of {fleet}"),
                 Step::PinSize { fleet, kind, .. }
                 | Step::LaunchFleet { fleet, kind, .. }
                 | Step::SettleFleet { fleet, kind, .. }
@@ -248,6 +283,11 @@ impl<'a> Walk<'a> {
 
     /// What `HEAD` will say is what the routes will do.
     fn records(&mut self) {
+        for (service, working) in std::mem::take(&mut self.working) {
+            if working.len() > 1 {
+                self.flaw(ONE_WORKS, format!("{service} ends with {} releases active", working.len()));
+            }
+        }
         let moved: Vec<_> = self.weights.iter().filter_map(|(rule, weights)| Some((rule.service.clone(), weights.sole()?))).collect();
         for (service, release) in moved {
             if self.plan.serving.get(&service) != Some(&release) {
@@ -256,6 +296,14 @@ impl<'a> Walk<'a> {
             }
         }
     }
+}
+
+fn activity(world: &World, fleet: &FleetKey) -> Option<Activity> {
+    world.fleet(&fleet.service, fleet.release)?.activity()
+}
+
+fn works(world: &World, fleet: &FleetKey) -> bool {
+    activity(world, fleet).is_some_and(Activity::works)
 }
 
 fn moves(stage: &Stage) -> bool {

@@ -7,6 +7,7 @@ mod box_image;
 mod candidate;
 mod deploy;
 mod draft;
+mod duty;
 mod hooks;
 mod image;
 mod lint;
@@ -137,7 +138,7 @@ impl fmt::Display for StageName {
 
 impl Plan {
     /// The first stage from which nothing is undone any more, because visitors are on the release: after the last cutover; without one
-    /// (workers only) where the watch or the settling begins. When a fleet gets another size, after the last change. Setups and bakes have none.
+    /// (workers only that work from their first moment) where the watch or the settling begins. When a fleet gets another size, after the last change. Setups and bakes have none.
     pub fn turning_point(&self) -> Option<usize> {
         if self.kind == OperationKind::Scale {
             // Once the sizes are what was asked for, waiting for the instances takes nothing back.
@@ -147,8 +148,11 @@ impl Plan {
         if !matches!(self.kind, OperationKind::Deploy | OperationKind::Rollback) {
             return None;
         }
-        let moves = |stage: &Stage| stage.steps.iter().any(|step| matches!(step, Step::CutOverTraffic { .. }));
-        match self.stages.iter().rposition(moves) {
+        // Workers follow the visitors, and must have come up; a rollback brings them back later, and never takes visitors back for them.
+        let moves = |stage: &Stage| stage.steps.iter().any(Step::cuts_over);
+        let last = self.stages.iter().rposition(|stage| stage.name == StageName::CutOver && moves(stage));
+        let awaits = |last: usize| self.stages[last + 1..].iter().take_while(|stage| stage.name == StageName::CutOver).count();
+        match last.map(|last| last + awaits(last)) {
             Some(last) => Some(last + 1),
             None => self.stages.iter().position(|stage| matches!(stage.name, StageName::Watch | StageName::Settle)),
         }

@@ -26,12 +26,16 @@ pub fn reassert(environment: &Environment, world: &World) -> Result<Plan, Refusa
     Ok(plan)
 }
 
-/// Routes that do not lead where the records say, while a late call may be the reason.
+/// Routes that do not lead where the records say, and workers that do not work as they say, while a late call may be the reason.
 pub(super) fn landed_late<'a, 'w>(situation: &'a Situation<'w>) -> Vec<&'a Standing<'w>> {
     let pending = |head: &Head| !head.check_after.is_empty();
     if situation.cut != Cut::None || !situation.world.records.head.as_ref().is_some_and(pending) {
         return Vec::new();
     }
-    let elsewhere = |standing: &&Standing| standing.rule.is_some() && standing.recorded().is_some() && standing.live != standing.recorded();
+    let elsewhere = |standing: &&Standing| match standing.recorded() {
+        None => false,
+        Some(recorded) if standing.rule.is_some() => standing.live != Some(recorded),
+        Some(recorded) => !standing.works_alone(recorded),
+    };
     situation.standings.iter().filter(elsewhere).collect()
 }

@@ -211,8 +211,10 @@ impl Judge<'_> {
     fn prove_again(&self, course: &mut [Vec<Onward>]) {
         let plan = self.unfinished.plan;
         let Some(point) = plan.turning_point() else { return };
+        // A worker alone is made active where others move visitors.
+        let first = !plan.stages.iter().flat_map(|stage| &stage.steps).any(|step| matches!(step, Step::CutOverTraffic { .. }));
         // Without a cutover the point itself is where the old fleets begin to go.
-        let moves = |step: &Step| matches!(step, Step::CutOverTraffic { .. });
+        let moves = |step: &Step| matches!(step, Step::CutOverTraffic { .. }) || first && step.cuts_over();
         let all = || {
             plan.stages
                 .iter()

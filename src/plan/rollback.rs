@@ -1,5 +1,5 @@
 //! Back to an earlier release. Visitors first: where its fleets are warm, one check and one weight write per route bring them back, and
-//! workers, which are asleep, are woken afterwards. A fleet that is gone is launched again under its own name from what the release's
+//! workers follow: those that are held are made active again, those that sleep are woken. A fleet that is gone is launched again under its own name from what the release's
 //! record holds, image and configuration.
 //!
 //! Without a target: what the records say served before; if that is marked bad, the newest good release below the live one. After an
@@ -14,6 +14,7 @@ use crate::model::{
 use super::candidate::{Candidate, cover};
 use super::deploy::{asleep, clear, crowded_out, pins, settled, wrecks};
 use super::draft::{Doomed, Draft};
+use super::duty::{HandOver, hand_over};
 use super::refusal::{Reasons, Refusal};
 use super::situation::{Cut, Situation, Standing, said};
 use super::{Plan, StageName, Step};
@@ -64,12 +65,15 @@ pub(super) fn order(situation: &Situation, targets: &Targets, returns: &[Return]
 
     draft.remove(StageName::Clear, &in_the_way(situation, returns, &draft), Vec::new());
     raise(situation, first, [StageName::Prepare, StageName::Launch, StageName::Await], &mut draft);
-    draft.wave(StageName::CutOver, routed.iter().flat_map(|going| pins(going.standing, going.number())));
+    draft.wave(StageName::CutOver, first.iter().flat_map(|going| pins(going.standing, going.number())));
     let moves: Vec<_> = routed.iter().filter_map(|going| draft.cut_over(going.standing.rule.as_ref()?, going.number())).collect();
     draft.wave(StageName::CutOver, moves);
+    let timing = &situation.environment.timing;
+    hand_over(&handed(first), StageName::CutOver, timing, &mut draft);
     let finished = finished(situation, targets);
     draft.wave(StageName::Settle, first.iter().flat_map(|going| going.settle()).chain(finished));
     raise(situation, after, [StageName::Settle; 3], &mut draft);
+    hand_over(&handed(after), StageName::Settle, timing, &mut draft);
     draft.wave(StageName::Settle, after.iter().flat_map(|going| going.settle()));
     let mut remains = wrecks(situation);
     remains.retain(|doomed| targets.get(&doomed.fleet.service) != Some(&doomed.fleet.release));
@@ -96,6 +100,15 @@ pub(super) fn order(situation: &Situation, targets: &Targets, returns: &[Return]
     }
 }
 
+/// Workers among them.
+fn handed<'a, 'w>(returns: &[&'a Return<'a, 'w>]) -> Vec<HandOver<'a, 'w>> {
+    let workers = returns.iter().filter(|going| going.standing.rule.is_none());
+    let made = |going: &Return| going.candidate.as_ref().is_some_and(|made| made.held);
+    workers
+        .map(|going| HandOver { standing: going.standing, to: going.number(), count: going.size(), launched_held: made(going) })
+        .collect()
+}
+
 impl Return<'_, '_> {
     fn number(&self) -> ReleaseNumber {
         self.to.release.number
@@ -107,7 +120,7 @@ impl Return<'_, '_> {
     }
 
     fn settle(&self) -> Vec<Step> {
-        let left = self.standing.live.filter(|_| self.standing.rule.is_none());
+        let left = self.standing.live.filter(|live| self.standing.rule.is_none() && *live != self.number());
         let sleeping = left.map(|release| asleep(self.standing, release)).unwrap_or_default();
         settled(self.standing, self.number(), self.size()).into_iter().chain(sleeping).collect()
     }
@@ -189,7 +202,9 @@ fn in_the_way(situation: &Situation, returns: &[Return], draft: &Draft) -> Vec<D
 
 /// Services an operation that was cut short has brought to the target already: what it left undone is done now.
 fn finished(situation: &Situation, targets: &Targets) -> Vec<Step> {
-    let there = |standing: &&Standing| standing.live.is_some() && targets.get(&standing.service.name) == standing.live.as_ref();
+    let there = |standing: &&Standing| {
+        standing.live.is_some_and(|live| targets.get(&standing.service.name) == Some(&live) && standing.works_alone(live))
+    };
     let Cut::After(_) = situation.cut else { return Vec::new() };
     let settled = |standing: &Standing| standing.live.map(|live| settled(standing, live, standing.size())).unwrap_or_default();
     situation.standings.iter().filter(there).flat_map(settled).collect()
@@ -281,7 +296,10 @@ pub(super) fn returns<'a, 'w>(situation: &'a Situation<'w>, targets: &Targets, r
     let mut returns = Vec::new();
     for standing in &situation.standings {
         let name = &standing.service.name;
-        let Some(number) = targets.get(name).copied().filter(|number| standing.live != Some(*number)) else { continue };
+        let Some(number) = targets.get(name).copied().filter(|number| standing.live != Some(*number) || !standing.works_alone(*number))
+        else {
+            continue;
+        };
         let Some(to) = situation.world.records.release(number) else {
             reasons.add(format!("{name} served {number} before, but the record of {number} is gone"), history(situation));
             continue;

@@ -44,7 +44,7 @@ pub(super) struct Standing<'a> {
     pub rule: Option<RuleKey>,
     /// The rule's weights now; empty for a worker, for a rule that serves the 503 page, and for one that cannot be read as ours.
     pub weights: Weights,
-    /// The release visitors get: for a worker, the one the records name. None before the first release and while weights are split.
+    /// The release visitors get; of a worker, the one that works. None before the first release, and while there are several.
     pub live: Option<ReleaseNumber>,
     /// Its fleets, oldest release first.
     pub fleets: Vec<&'a Fleet>,
@@ -126,10 +126,14 @@ pub(super) fn between(operation: &OperationRecord) -> String {
 fn cut<'a>(world: &'a World, standings: &[Standing<'a>]) -> Cut<'a> {
     let Some(operation) = unfinished(&world.records.operations) else { return Cut::None };
     let record = operation.release.and_then(|release| world.records.release(release));
-    let concerned = |standing: &&Standing| {
-        standing.rule.is_some() && record.is_none_or(|record| record.release.services.contains_key(&standing.service.name))
-    };
-    let routes: Vec<_> = standings.iter().filter(concerned).collect();
+    let concerns = |standing: &Standing| record.is_none_or(|record| record.release.services.contains_key(&standing.service.name));
+    let concerned = |standing: &&Standing| standing.rule.is_some() && concerns(standing);
+    let mut routes: Vec<_> = standings.iter().filter(concerned).collect();
+    if routes.is_empty() {
+        // Of workers alone, the hand-over is the cutover.
+        let held = |standing: &&Standing| standing.fleets.iter().any(|fleet| standing.is_held(fleet.key.release));
+        routes = standings.iter().filter(|standing| concerns(standing)).filter(held).collect();
+    }
     let head = |standing: &Standing| world.records.head.as_ref()?.serving.get(&standing.service.name).copied();
     let unmoved = |standing: &Standing| !standing.split() && standing.live == head(standing);
     // A route with nothing to serve yet cannot be in anybody's way.
@@ -164,14 +168,6 @@ impl<'a> Standing<'a> {
             None => standing.working(),
         };
         standing
-    }
-
-    /// The release of a worker that works: as recorded, unless that one sleeps while another is awake.
-    fn working(&self) -> Option<ReleaseNumber> {
-        let awake = |release: &ReleaseNumber| self.desired(*release) > 0;
-        let recorded = self.recorded().filter(|release| self.stands(*release))?;
-        let newest_awake = || self.fleets.iter().rev().map(|fleet| fleet.key.release).find(awake);
-        if awake(&recorded) { Some(recorded) } else { newest_awake().or(Some(recorded)) }
     }
 
     /// The release the records say it serves.
@@ -231,7 +227,11 @@ impl<'a> Standing<'a> {
 
     /// Instances a candidate needs: what is live now, never a configured minimum; the configured number for a first release.
     pub fn size(&self) -> u32 {
-        let running = self.fleets.iter().filter(|fleet| self.weights.0.get(&fleet.key.release).is_some_and(|weight| *weight > 0));
+        let serves = |release: ReleaseNumber| match self.rule {
+            Some(_) => self.weights.0.get(&release).is_some_and(|weight| *weight > 0),
+            None => self.divided() && self.is_held(release),
+        };
+        let running = self.fleets.iter().filter(|fleet| serves(fleet.key.release));
         let split = running.map(|fleet| fleet.desired()).max();
         self.live_fleet().map(|live| self.desired(live)).or(split).filter(|size| *size > 0).unwrap_or(self.service.instances)
     }
@@ -241,9 +241,9 @@ impl<'a> Standing<'a> {
         self.service.max_instances.max(size)
     }
 
-    /// Visitors are split between releases, or the rule has releases and none of them gets any.
+    /// Visitors are split between releases, or the rule has releases and none of them gets any; several releases of a worker work.
     pub fn split(&self) -> bool {
-        !self.weights.0.is_empty() && self.weights.sole().is_none()
+        !self.weights.0.is_empty() && self.weights.sole().is_none() || self.divided()
     }
 
     /// Has every part, so it can take visitors again.
@@ -317,7 +317,9 @@ impl<'a> Standing<'a> {
     fn drift(&self) -> Option<String> {
         let (live, recorded) = (self.live?, self.recorded()?);
         let name = &self.service.name;
-        (live != recorded)
-            .then(|| format!("{name} serves {live} by the load balancer and {recorded} by the records: the load balancer is believed"))
+        (live != recorded).then(|| match self.rule {
+            Some(_) => format!("{name} serves {live} by the load balancer and {recorded} by the records: the load balancer is believed"),
+            None => format!("{name} works at {live} by its tags and at {recorded} by the records: the tags are believed"),
+        })
     }
 }

@@ -3,7 +3,7 @@
 //! Every step of the closed list says it; what the world does not show is said to be unseen, and then the journal is believed.
 
 use crate::model::{
-    CapacityKind, Fleet, FleetKey, Group, ImageState, Provenance, Route, RuleAction, RuleKey, ServiceName, Share, Weights, World,
+    Activity, CapacityKind, Fleet, FleetKey, Group, ImageState, Provenance, Route, RuleAction, RuleKey, ServiceName, Share, Weights, World,
 };
 
 use super::setup::same;
@@ -65,6 +65,7 @@ enum Thing<'a> {
     TargetGroup(&'a FleetKey),
     TestRule(&'a FleetKey),
     Group(&'a FleetKey, CapacityKind),
+    Activity(&'a FleetKey),
 }
 
 /// True if the later step writes to something the earlier one wrote to.
@@ -78,6 +79,7 @@ fn things(step: &Step) -> Vec<Thing<'_>> {
         Step::CreateLaunchTemplate { fleet, .. } => vec![Thing::Template(fleet)],
         Step::CreateTargetGroup { fleet, .. } => vec![Thing::TargetGroup(fleet)],
         Step::CreateTestRule { fleet } => vec![Thing::TestRule(fleet)],
+        Step::SetActive { fleet, .. } => vec![Thing::Activity(fleet)],
         Step::LaunchFleet { fleet, kind, .. }
         | Step::PinSize { fleet, kind, .. }
         | Step::SettleFleet { fleet, kind, .. }
@@ -86,7 +88,10 @@ fn things(step: &Step) -> Vec<Thing<'_>> {
         Step::CoverSpot { fleet, .. } => CapacityKind::ALL.map(|kind| Thing::Group(fleet, kind)).into(),
         Step::RetireFleet { fleet, .. } => {
             let groups = CapacityKind::ALL.map(|kind| Thing::Group(fleet, kind));
-            [Thing::Template(fleet), Thing::TargetGroup(fleet), Thing::TestRule(fleet)].into_iter().chain(groups).collect()
+            [Thing::Template(fleet), Thing::TargetGroup(fleet), Thing::TestRule(fleet), Thing::Activity(fleet)]
+                .into_iter()
+                .chain(groups)
+                .collect()
         }
         Step::IdleInRoute { rule, .. } | Step::CutOverTraffic { rule, .. } | Step::LeaveRoute { rule, .. } => vec![Thing::Route(rule)],
         Step::CreateLoadBalancer
@@ -128,6 +133,12 @@ pub fn stand(step: &Step, world: &World) -> Stand {
             min if min == *min_before => Stand::Before,
             min => Stand::Half(format!("the smallest size of {} is {min}", fleet.group(*kind))),
         }),
+        Step::SetActive { fleet, active } => match (fleet_of(world, fleet).and_then(Fleet::activity), active) {
+            (Some(Activity::Active), true) | (Some(Activity::Held), false) => Stand::After,
+            (Some(Activity::Active | Activity::Held), _) => Stand::Before,
+            (Some(Activity::Mixed), _) => Stand::Half(format!("some instances of {fleet} are active and others are not")),
+            (None, _) => Stand::Elsewhere(format!("{fleet} is gone, or does not say whether it is active")),
+        },
         // The group's health type is not looked at.
         Step::SettleFleet { fleet, kind, .. } => sized(world, fleet, *kind, |_| Stand::Unseen),
         Step::ResizeFleet { fleet, kind, size_before, size, .. } | Step::ScaleFleet { fleet, kind, size_before, size, .. } => {

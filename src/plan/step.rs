@@ -65,6 +65,17 @@ pub enum Step {
         size: u32,
         /// The most it may grow to.
         max: u32,
+        /// A worker that is not to work before it is made active.
+        #[serde(default, skip_serializing_if = "is_false")]
+        held: bool,
+    },
+    /// Make a worker's fleet active, or hold it: by the tag of its group, which new instances get, then by those of its instances.
+    /// Undo: the other way round.
+    SetActive {
+        /// Which.
+        fleet: FleetKey,
+        /// To work, or to finish what it has and rest.
+        active: bool,
     },
     /// Wait until exactly this many instances are in service and healthy at the load balancer, steadily. Stops at the first terminal
     /// evidence. Changes nothing.
@@ -411,4 +422,8 @@ pub enum Step {
         /// Who, when, what.
         approval: Approval,
     },
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }

@@ -22,6 +22,8 @@ pub struct GroupFacts {
     pub deleting: bool,
     /// Instances in service.
     pub in_service: usize,
+    /// Its tag `adstage:active`, if it has one, and those of its machines.
+    pub active: Option<(String, BTreeSet<String>)>,
 }
 
 /// A rule with a priority, or a listener's default.

@@ -33,13 +33,14 @@ async fn gainers_are_alive(cx: &Cx, rule: &RuleKey, before: &Weights, after: &We
     let had = |release| before.0.get(&release).copied().unwrap_or_default();
     let gainers = after.0.iter().filter(|(release, weight)| **weight > had(**release));
     let fleets: Vec<FleetKey> = gainers.map(|(release, _)| FleetKey { service: rule.service.clone(), release: *release }).collect();
-    for checked in gather(fleets.iter().map(|fleet| is_alive(cx, fleet))).await {
+    for checked in gather(fleets.iter().map(|fleet| is_alive(cx, fleet, "it gets no visitors"))).await {
         checked?;
     }
     Ok(())
 }
 
-async fn is_alive(cx: &Cx, fleet: &FleetKey) -> Result<(), StepError> {
+/// The load balancer calls one of its instances healthy; if not, `otherwise` is what follows.
+pub(super) async fn is_alive(cx: &Cx, fleet: &FleetKey, otherwise: &str) -> Result<(), StepError> {
     let what = format!("read the health of {fleet}");
     let group = cx.aws.elbv2.target_group(&cx.target_group_name(fleet)).await.during(&what)?;
     let targets = match group {
@@ -48,6 +49,6 @@ async fn is_alive(cx: &Cx, fleet: &FleetKey) -> Result<(), StepError> {
     };
     match targets.iter().any(|target| target.state == TargetState::Healthy) {
         true => Ok(()),
-        false => Err(StepError::new(format!("{fleet} has no healthy instance at the load balancer: it gets no visitors"))),
+        false => Err(StepError::new(format!("{fleet} has no healthy instance at the load balancer: {otherwise}"))),
     }
 }

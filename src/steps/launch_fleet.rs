@@ -8,12 +8,12 @@ use super::wait::{appears, ended, failed, settled, tolerated};
 use super::{Cx, Done, StepError, Undone};
 use crate::aws::{ErrorKind, GroupInfo, NewGroup};
 use crate::health::{Look, Waiting};
-use crate::model::{CapacityKind, FleetKey, instances};
+use crate::model::{CapacityKind, FleetKey, instances, tag};
 
 /// Beyond the drain: terminating and deleting take minutes.
 const SLACK: Duration = Duration::from_secs(900);
 
-pub(super) async fn run(cx: &Cx, fleet: &FleetKey, kind: CapacityKind, types: &[String], size: u32, max: u32) -> Done {
+pub(super) async fn run(cx: &Cx, fleet: &FleetKey, kind: CapacityKind, types: &[String], size: u32, max: u32, held: bool) -> Done {
     let name = cx.group_name(fleet, kind);
     let what = format!("group {name}");
     let existing = cx.aws.autoscaling.group(&name).await.during(&format!("look for {what}"))?;
@@ -21,7 +21,7 @@ pub(super) async fn run(cx: &Cx, fleet: &FleetKey, kind: CapacityKind, types: &[
         gone(cx, fleet, kind, cx.environment.timing.drain.duration() + SLACK).await?;
     }
     if existing.is_none_or(|found| found.group.deleting) {
-        create(cx, fleet, kind, types, size, max).await?;
+        create(cx, fleet, kind, types, size, max, held).await?;
     }
     let found = appears(cx, &what, || cx.aws.autoscaling.group(&name)).await?;
     if !cx.owns(fleet, &found.tags) {
@@ -35,7 +35,7 @@ pub(super) async fn run(cx: &Cx, fleet: &FleetKey, kind: CapacityKind, types: &[
     Ok(format!("{what}, {}", instances(size)))
 }
 
-async fn create(cx: &Cx, fleet: &FleetKey, kind: CapacityKind, types: &[String], size: u32, max: u32) -> Result<(), StepError> {
+async fn create(cx: &Cx, fleet: &FleetKey, kind: CapacityKind, types: &[String], size: u32, max: u32, held: bool) -> Result<(), StepError> {
     let (name, template) = (cx.group_name(fleet, kind), cx.name(fleet));
     let target_group = cx.target_group_name(fleet);
     let (template, target_group) = tokio::join!(
@@ -43,6 +43,10 @@ async fn create(cx: &Cx, fleet: &FleetKey, kind: CapacityKind, types: &[String],
         appears(cx, "its target group", || cx.aws.elbv2.target_group(&target_group)),
     );
     let template = template?;
+    let mut tags = cx.fleet_tags(fleet);
+    if held {
+        tags.insert(tag::ACTIVE.to_string(), tag::NO.to_string());
+    }
     let wanted = NewGroup {
         name: name.clone(),
         template: template.template.id,

@@ -60,6 +60,7 @@ mod route;
 mod run_hook;
 mod run_release_command;
 mod scale_fleet;
+mod set_active;
 mod settle_fleet;
 mod share_image;
 mod stop_builder;
@@ -136,7 +137,8 @@ pub async fn run(step: &Step, cx: &Cx) -> Result<String, StepError> {
         Step::CreateTargetGroup { fleet, spec } => create_target_group::run(cx, fleet, spec).await,
         Step::CreateTestRule { fleet } => create_test_rule::run(cx, fleet).await,
         Step::IdleInRoute { rule, before, after } => idle_in_route::run(cx, rule, before, after).await,
-        Step::LaunchFleet { fleet, kind, types, size, max } => launch_fleet::run(cx, fleet, *kind, types, *size, *max).await,
+        Step::LaunchFleet { fleet, kind, types, size, max, held } => launch_fleet::run(cx, fleet, *kind, types, *size, *max, *held).await,
+        Step::SetActive { fleet, active } => set_active::run(cx, fleet, *active).await,
         Step::AwaitHealthy { fleet, count, within, stable_for } => await_healthy::run(cx, fleet, *count, *within, *stable_for).await,
         Step::AwaitSpot { fleet, within } => await_spot::run(cx, fleet, *within).await,
         Step::CoverSpot { fleet, share } => cover_spot::run(cx, fleet, *share).await,
@@ -194,6 +196,7 @@ pub async fn undo(step: &Step, cx: &Cx) -> Result<(), StepError> {
         Step::IdleInRoute { rule, before, after } => idle_in_route::undo(cx, rule, before, after).await,
         Step::LaunchFleet { fleet, kind, .. } => launch_fleet::undo(cx, fleet, *kind).await,
         Step::PinSize { fleet, kind, min_before, .. } => pin_size::undo(cx, fleet, *kind, *min_before).await,
+        Step::SetActive { fleet, active } => set_active::undo(cx, fleet, *active).await,
         Step::CutOverTraffic { rule, before, after } => cut_over_traffic::undo(cx, rule, before, after).await,
         Step::SettleFleet { fleet, kind, .. } => settle_fleet::undo(cx, fleet, *kind).await,
         Step::ResizeFleet { fleet, kind, size_before, max, .. } => resize_fleet::undo(cx, fleet, *kind, *size_before, *max).await,

@@ -36,13 +36,13 @@ async fn first_second_third_and_back() {
         yard.environment.services[2].variables.insert("GREETING".into(), greeting.into());
         yard.operator("joe").await.deploy().await.well();
     }
-    assert_snapshot!(state(&yard).await, @"admin: r2 x1 at 0, r3 x1 at 100; web: r2 x2 at 0, r3 x2 at 100; worker: r2 x0, r3 x1; head: admin r3 web r3 worker r3; r1 good, r2 good, r3 good");
+    assert_snapshot!(state(&yard).await, @"admin: r2 x1 at 0, r3 x1 at 100; web: r2 x2 at 0, r3 x2 at 100; worker: r2 x1, r3 x1; head: admin r3 web r3 worker r3; r1 good, r2 good, r3 good");
 
     let oncall = yard.operator("maya").await;
     let began = oncall.clock.moment();
     oncall.rollback().await.well();
     let took = oncall.clock.since(began);
-    assert_snapshot!(state(&yard).await, @"admin: r2 x1 at 100, r3 x1 at 0; web: r2 x2 at 100, r3 x2 at 0; worker: r2 x1, r3 x0; head: admin r2 web r2 worker r2; r1 good, r2 good, r3 bad");
+    assert_snapshot!(state(&yard).await, @"admin: r2 x1 at 100, r3 x1 at 0; web: r2 x2 at 100, r3 x2 at 0; worker: r2 x1, r3 x1; head: admin r2 web r2 worker r2; r1 good, r2 good, r3 bad");
     assert!(took < Duration::from_secs(120), "{took:?}");
 
     let seen = visitors.gone().await;
@@ -156,7 +156,7 @@ async fn a_release_that_sickens_after_its_cutover_is_said_and_rolled_back_by_han
     yard.operator("maya").await.rollback().await.well();
     yard.clock.sleep(SPREAD.duration()).await;
     assert_eq!(yard.visit("/").await, (200, "shop-production-web-r1".to_string()));
-    assert_snapshot!(state(&yard).await, @"admin: r1 x1 at 100, r2 x1 at 0; web: r1 x2 at 100, r2 x2 at 0; worker: r1 x1, r2 x0; head: admin r1 web r1 worker r1; r1 good, r2 bad");
+    assert_snapshot!(state(&yard).await, @"admin: r1 x1 at 100, r2 x1 at 0; web: r1 x2 at 100, r2 x2 at 0; worker: r1 x1, r2 x1; head: admin r1 web r1 worker r1; r1 good, r2 bad");
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,7 +173,7 @@ async fn a_process_that_vanishes_before_the_cutover_is_undone_before_the_next_de
     assert_eq!(maya.resume(true).await.ending().failure, None);
     let plan = maya.deploy().await.well();
     assert_ne!(plan.stages[0].name.to_string(), "clear", "nothing is left");
-    assert_snapshot!(state(&yard).await, @"admin: r1 x1 at 0, r3 x1 at 100; web: r1 x2 at 0, r3 x2 at 100; worker: r1 x0, r3 x1; head: admin r3 web r3 worker r3; r1 good, r2 untried, r3 good");
+    assert_snapshot!(state(&yard).await, @"admin: r1 x1 at 0, r3 x1 at 100; web: r1 x2 at 0, r3 x2 at 100; worker: r1 x1, r3 x1; head: admin r3 web r3 worker r3; r1 good, r2 untried, r3 good");
     assert_eq!(visitors.gone().await.failed, [""; 0]);
 }
 

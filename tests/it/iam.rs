@@ -42,7 +42,7 @@ struct Policy {
     never: &'static [&'static str],
 }
 
-const WORLD: &str = "observe.rs cli/access.rs";
+const WORLD: &str = "observe.rs observe/activity.rs cli/access.rs";
 const BOXES: &str = "observe/boxes.rs cli/review/show.rs";
 
 const POLICIES: [Policy; 7] = [
@@ -58,7 +58,7 @@ const POLICIES: [Policy; 7] = [
             "steps/claims.rs steps/create_test_rule.rs steps/cut_over_traffic.rs steps/idle_in_route.rs steps/launch_fleet.rs",
             "steps/leave_route.rs",
             "steps/listener.rs steps/pin_size.rs steps/resize_fleet.rs steps/retire_fleet.rs steps/route.rs steps/settle_fleet.rs",
-            "steps/traffic_guard.rs steps/watch_fleet.rs steps/run_hook.rs steps/run_release_command.rs",
+            "steps/traffic_guard.rs steps/watch_fleet.rs steps/run_hook.rs steps/run_release_command.rs steps/set_active.rs",
         ],
         never: &[],
     },
@@ -72,6 +72,7 @@ const POLICIES: [Policy; 7] = [
             "steps/await_spot.rs steps/cover_spot.rs steps/scale_fleet.rs",
             "steps/cut_over_traffic.rs steps/launch_fleet.rs steps/leave_route.rs steps/listener.rs steps/pin_size.rs steps/resize_fleet.rs",
             "steps/retire_fleet.rs steps/route.rs steps/settle_fleet.rs steps/traffic_guard.rs steps/watch_fleet.rs",
+            "steps/set_active.rs",
         ],
         // To a release whose fleets are warm: it can start nothing new, only remove. Otherwise use the deploy policy.
         never: &[

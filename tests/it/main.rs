@@ -58,5 +58,6 @@ mod stores;
 mod sweep;
 mod typed;
 mod visitors;
+mod workers;
 mod workshop;
 mod yard;

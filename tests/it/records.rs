@@ -15,6 +15,8 @@ pub fn release(number: ReleaseNumber, operation: &OperationId) -> ReleaseRecord 
         other_types: vec![],
         health: HealthCheck { interval: Seconds(5), timeout: Seconds(2), healthy_count: 2, unhealthy_count: 2 },
         drain: Seconds(30),
+        grace: Seconds(20),
+        held: false,
     };
     ReleaseRecord {
         release: Release {

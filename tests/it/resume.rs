@@ -62,7 +62,7 @@ async fn journal_of(yard: &Yard, operator: &Operator) -> (OperationRecord, Vec<E
     (operation.record, events.into_iter().map(|event| event.entry).collect())
 }
 
-const THROUGH: &str = "admin: r1 x1 at 0, r2 x1 at 100; web: r1 x2 at 0, r2 x2 at 100; worker: r1 x0, r2 x1; head: admin r2 web r2 worker r2; r1 good, r2 good";
+const THROUGH: &str = "admin: r1 x1 at 0, r2 x1 at 100; web: r1 x2 at 0, r2 x2 at 100; worker: r1 x1, r2 x1; head: admin r2 web r2 worker r2; r1 good, r2 good";
 const AS_BEFORE: &str = "admin: r1 x1 at 100; web: r1 x2 at 100; worker: r1 x1; head: admin r1 web r1 worker r1; r1 good, r2 untried";
 
 /// Killed when a stage begins, then resumed or undone by somebody else, while visitors come by.

@@ -40,6 +40,8 @@ fn environment() -> Environment {
         spot: 0,
         instances: 2,
         max_instances: 4,
+        grace: Seconds(20),
+        overlap: false,
     };
     let worker = Service { name: service("worker"), port: None, route: None, ..web.clone() };
     let subnets = vec!["subnet-0000000000000000a".to_string(), "subnet-0000000000000000b".to_string()];
@@ -206,6 +208,7 @@ fn candidate(name: &str, release: u32, script: &str) -> Vec<Step> {
         health_path: "/up".into(),
         variables,
         release_command: None,
+        grace: None,
     };
     let environment = environment();
     let user_data = UserData::new(environment.app, environment.name, Some(fleet.release), BTreeMap::from([(service(name), told)]));
@@ -220,7 +223,7 @@ fn candidate(name: &str, release: u32, script: &str) -> Vec<Step> {
         Step::CreateLaunchTemplate { fleet: fleet.clone(), template },
         Step::CreateTargetGroup { fleet: fleet.clone(), spec },
         Step::CreateTestRule { fleet: fleet.clone() },
-        Step::LaunchFleet { fleet: fleet.clone(), kind: CapacityKind::OnDemand, types: vec![], size: 2, max: 4 },
+        Step::LaunchFleet { fleet: fleet.clone(), kind: CapacityKind::OnDemand, types: vec![], size: 2, max: 4, held: false },
         Step::AwaitHealthy { fleet, count: 2, within: Seconds(600), stable_for: Seconds(20) },
     ]
 }
@@ -337,7 +340,10 @@ async fn no_step_makes_a_fleet_with_visitors_smaller() {
     let refused = [
         bench.run(&Step::RetireFleet { fleet: fleet(), drain: Seconds(30) }).await.unwrap_err(),
         bench.run(&Step::ResizeFleet { fleet: fleet(), kind: CapacityKind::OnDemand, size_before: 2, size: 1, max: 4 }).await.unwrap_err(),
-        bench.undo(&Step::LaunchFleet { fleet: fleet(), kind: CapacityKind::OnDemand, types: vec![], size: 2, max: 4 }).await.unwrap_err(),
+        bench
+            .undo(&Step::LaunchFleet { fleet: fleet(), kind: CapacityKind::OnDemand, types: vec![], size: 2, max: 4, held: false })
+            .await
+            .unwrap_err(),
         bench.undo(&Step::ResizeFleet { fleet: fleet(), kind: CapacityKind::OnDemand, size_before: 1, size: 2, max: 4 }).await.unwrap_err(),
     ];
     for error in refused {
@@ -489,6 +495,7 @@ fn bake(script: &str) -> Vec<Step> {
         health_path: "/".into(),
         variables: BTreeMap::new(),
         release_command: None,
+        grace: None,
     };
     let user_data = UserData::new(environment.app, environment.name, None, BTreeMap::from([(service("web"), told)])).render().unwrap();
     vec![

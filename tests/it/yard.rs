@@ -96,6 +96,8 @@ fn service(name: &str, port: Option<u16>, paths: &str, instances: u32) -> Servic
         spot: 0,
         instances,
         max_instances: instances * 2,
+        grace: Seconds(20),
+        overlap: false,
     }
 }
 

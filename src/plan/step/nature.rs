@@ -44,6 +44,11 @@ impl Step {
         self.only_looks() && !once
     }
 
+    /// Moves visitors, or makes a worker active: what a plan is for happens here.
+    pub fn cuts_over(&self) -> bool {
+        matches!(self, Self::CutOverTraffic { .. } | Self::SetActive { active: true, .. })
+    }
+
     /// The fleet it is about, if it is about one.
     pub fn fleet(&self) -> Option<&FleetKey> {
         match self {
@@ -57,6 +62,7 @@ impl Step {
             | Self::CompareCapacity { candidate: fleet, .. }
             | Self::RunReleaseCommand(ReleaseRun { fleet, .. })
             | Self::PinSize { fleet, .. }
+            | Self::SetActive { fleet, .. }
             | Self::WatchFleet { fleet, .. }
             | Self::SettleFleet { fleet, .. }
             | Self::ResizeFleet { fleet, .. }

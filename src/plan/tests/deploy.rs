@@ -14,14 +14,16 @@ fn first() {
       2           target group: web-r1, worker-r1
       3           test rule no visitor can match: web-r1, worker-r1
       4 launch    fleet web-r1, 2 instances (at most 4)
-      5           fleet worker-r1, 1 instance (at most 2)
+      5           fleet worker-r1, 1 instance (at most 2), held
       6 await     2 of 2 healthy in web-r1 at the load balancer for 20s, within 10m
       7           1 of 1 healthy in worker-r1 at the load balancer for 20s, within 10m
       8 cut over  route web (rule 10): nothing -> r1:100
-      9 watch     web-r1 stays healthy, 2 of 2, for 5m
-     10           worker-r1 stays healthy, 1 of 1, for 5m
-     11 settle    web-r1 heals by the load balancer's checks, 2 to 4 instances
-     12           worker-r1 heals by the load balancer's checks, 1 to 2 instances
+      9           make worker-r1 active
+     10           1 of 1 healthy in worker-r1 at the load balancer for 20s, within 10m
+     11 watch     web-r1 stays healthy, 2 of 2, for 5m
+     12           worker-r1 stays healthy, 1 of 1, for 5m
+     13 settle    web-r1 heals by the load balancer's checks, 2 to 4 instances
+     14           worker-r1 heals by the load balancer's checks, 1 to 2 instances
     ");
 }
 
@@ -50,7 +52,7 @@ fn third_keeps_one_release_warm_and_retires_the_one_before() {
     r42 (shop-new, ami-new) replaces r41
       note  web keeps the 3 instances it has now; the 2 of adstage.toml are for a first release
       note  worker keeps the 2 instances it has now; the 1 of adstage.toml are for a first release
-      note  worker has no visitors to move: both releases work side by side until r41 is put to sleep at the end
+      note  worker-r42 is held until the cutover makes it active; r41 then finishes what it has and rests
       1 prepare   template from ami-new, m7i.large: web-r42, admin-r42, worker-r42
       2           target group: web-r42, admin-r42, worker-r42
       3           test rule no visitor can match: web-r42, admin-r42, worker-r42
@@ -58,7 +60,7 @@ fn third_keeps_one_release_warm_and_retires_the_one_before() {
       5           route admin (rule 20): r40:0 r41:100 -> r40:0 r41:100 r42:0
       6 launch    fleet web-r42, 3 instances (at most 4)
       7           fleet admin-r42, 1 instance (at most 2)
-      8           fleet worker-r42, 2 instances (at most 2)
+      8           fleet worker-r42, 2 instances (at most 2), held
       9 await     3 of 3 healthy in web-r42 at the load balancer for 20s, within 10m
      10           1 of 1 healthy in admin-r42 at the load balancer for 20s, within 10m
      11           2 of 2 healthy in worker-r42 at the load balancer for 20s, within 10m
@@ -67,20 +69,23 @@ fn third_keeps_one_release_warm_and_retires_the_one_before() {
      14           worker-r42 has the vCPUs and memory of worker-r41
      15 cut over  pin web-r41 at 3 (smallest size was 1)
      16           pin admin-r41 at 1 (smallest size was 1)
-     17           route web (rule 10): r40:0 r41:100 r42:0 -> r40:0 r41:0 r42:100
-     18           route admin (rule 20): r40:0 r41:100 r42:0 -> r40:0 r41:0 r42:100
-     19 watch     web-r42 stays healthy, 3 of 3, for 5m
-     20           admin-r42 stays healthy, 1 of 1, for 5m
-     21           worker-r42 stays healthy, 2 of 2, for 5m
-     22 settle    web-r42 heals by the load balancer's checks, 2 to 4 instances
-     23           admin-r42 heals by the load balancer's checks, 1 to 2 instances
-     24           worker-r42 heals by the load balancer's checks, 1 to 2 instances
-     25           put worker-r41 to sleep: its 2 instances end, the rest of it stays
-     26           take r40 out of route web (rule 10)
-     27           take r40 out of route admin (rule 20)
-     28           retire web-r40, drained for 30s (no way back)
-     29           retire admin-r40, drained for 30s (no way back)
-     30           retire worker-r40, drained for 30s (no way back)
+     17           pin worker-r41 at 2 (smallest size was 1)
+     18           route web (rule 10): r40:0 r41:100 r42:0 -> r40:0 r41:0 r42:100
+     19           route admin (rule 20): r40:0 r41:100 r42:0 -> r40:0 r41:0 r42:100
+     20           make worker-r42 active
+     21           make worker-r41 inactive: it finishes what it has, and rests
+     22           2 of 2 healthy in worker-r42 at the load balancer for 20s, within 10m
+     23 watch     web-r42 stays healthy, 3 of 3, for 5m
+     24           admin-r42 stays healthy, 1 of 1, for 5m
+     25           worker-r42 stays healthy, 2 of 2, for 5m
+     26 settle    web-r42 heals by the load balancer's checks, 2 to 4 instances
+     27           admin-r42 heals by the load balancer's checks, 1 to 2 instances
+     28           worker-r42 heals by the load balancer's checks, 1 to 2 instances
+     29           take r40 out of route web (rule 10)
+     30           take r40 out of route admin (rule 20)
+     31           retire web-r40, drained for 30s (no way back)
+     32           retire admin-r40, drained for 30s (no way back)
+     33           retire worker-r40, drained for 30s (no way back)
     ");
 }
 
@@ -114,7 +119,7 @@ fn the_remains_of_a_killed_deploy_are_cleared_first() {
     r43 (shop-new, ami-new) replaces r41
       note  the deploy of r42 by ana is not through, and has not changed what is served
       note  web keeps the 3 instances it has now; the 2 of adstage.toml are for a first release
-      note  worker has no visitors to move: both releases work side by side until r41 is put to sleep at the end
+      note  worker-r43 is held until the cutover makes it active; r41 then finishes what it has and rests
       1 clear     take r42 out of route web (rule 10)
       2           retire web-r42, drained for 30s (no way back)
       3           retire worker-r42, drained for 30s (no way back)
@@ -123,18 +128,21 @@ fn the_remains_of_a_killed_deploy_are_cleared_first() {
       6           test rule no visitor can match: web-r43, worker-r43
       7           route web (rule 10): r41:100 -> r41:100 r43:0
       8 launch    fleet web-r43, 3 instances (at most 4)
-      9           fleet worker-r43, 1 instance (at most 2)
+      9           fleet worker-r43, 1 instance (at most 2), held
      10 await     3 of 3 healthy in web-r43 at the load balancer for 20s, within 10m
      11           1 of 1 healthy in worker-r43 at the load balancer for 20s, within 10m
      12 verify    web-r43 has the vCPUs and memory of web-r41
      13           worker-r43 has the vCPUs and memory of worker-r41
      14 cut over  pin web-r41 at 3 (smallest size was 1)
-     15           route web (rule 10): r41:100 r43:0 -> r41:0 r43:100
-     16 watch     web-r43 stays healthy, 3 of 3, for 5m
-     17           worker-r43 stays healthy, 1 of 1, for 5m
-     18 settle    web-r43 heals by the load balancer's checks, 2 to 4 instances
-     19           worker-r43 heals by the load balancer's checks, 1 to 2 instances
-     20           put worker-r41 to sleep: its 1 instance ends, the rest of it stays
+     15           pin worker-r41 at 1 (smallest size was 1)
+     16           route web (rule 10): r41:100 r43:0 -> r41:0 r43:100
+     17           make worker-r43 active
+     18           make worker-r41 inactive: it finishes what it has, and rests
+     19           1 of 1 healthy in worker-r43 at the load balancer for 20s, within 10m
+     20 watch     web-r43 stays healthy, 3 of 3, for 5m
+     21           worker-r43 stays healthy, 1 of 1, for 5m
+     22 settle    web-r43 heals by the load balancer's checks, 2 to 4 instances
+     23           worker-r43 heals by the load balancer's checks, 1 to 2 instances
     ");
 }
 
@@ -149,11 +157,14 @@ fn a_deploy_killed_after_its_cutover_is_finished_by_asking_for_it_again() {
     r42 (shop-42, ami-42) replaces r41
       note  the deploy of r42 by ana is not through, and its release has all visitors
       note  r42 has all visitors already; what the deploy of r42 by ana left undone is finished
-      1 settle    web-r42 heals by the load balancer's checks, 2 to 4 instances
-      2           worker-r42 heals by the load balancer's checks, 1 to 2 instances
-      3           put worker-r41 to sleep: its 1 instance ends, the rest of it stays
-      4           take r40 out of route web (rule 10)
-      5           retire web-r40, drained for 30s (no way back)
+      1 await     1 of 1 healthy in worker-r42 at the load balancer now, or within 10m
+      2 cut over  make worker-r42 active
+      3           make worker-r41 inactive: it finishes what it has, and rests
+      4           1 of 1 healthy in worker-r42 at the load balancer for 20s, within 10m
+      5 settle    web-r42 heals by the load balancer's checks, 2 to 4 instances
+      6           worker-r42 heals by the load balancer's checks, 1 to 2 instances
+      7           take r40 out of route web (rule 10)
+      8           retire web-r40, drained for 30s (no way back)
     ");
 }
 
@@ -351,7 +362,7 @@ fn a_worker_nobody_knows_is_left_alone_and_one_with_visitors_too() {
     a rule that is not adstage's leads visitors to web-r42: left alone
     worker-r7 runs, but no record says of what: left alone
     web keeps the 3 instances it has now; the 2 of adstage.toml are for a first release
-    worker has no visitors to move: both releases work side by side until r41 is put to sleep at the end
+    worker-r43 is held until the cutover makes it active; r41 then finishes what it has and rests
     ");
 }
 
@@ -363,5 +374,37 @@ fn a_table_that_counts_from_too_low() {
     REFUSED cannot deploy to production
       because  the state table adstage counts the next release as r1, but r41 exists: was it restored?
       next     adstage status production
+    ");
+}
+
+#[test]
+fn a_worker_that_may_overlap_is_not_held() {
+    let (mut environment, world) = world("worker: r41 x2 live overlap");
+    environment.services[0].overlap = true;
+    assert_snapshot!(deploy(&(environment, world)), @"
+    r42 (shop-new, ami-new) replaces r41
+      note  worker keeps the 2 instances it has now; the 1 of adstage.toml are for a first release
+      note  worker has no visitors to move: both releases work side by side until r41 is put to sleep at the end
+      1 prepare   template from ami-new, m7i.large: worker-r42
+      2           target group: worker-r42
+      3           test rule no visitor can match: worker-r42
+      4 launch    fleet worker-r42, 2 instances (at most 2)
+      5 await     2 of 2 healthy in worker-r42 at the load balancer for 20s, within 10m
+      6 verify    worker-r42 has the vCPUs and memory of worker-r41
+      7 watch     worker-r42 stays healthy, 2 of 2, for 5m
+      8 settle    worker-r42 heals by the load balancer's checks, 1 to 2 instances
+      9           put worker-r41 to sleep: its 2 instances end, the rest of it stays
+    ");
+}
+
+#[test]
+fn workers_active_at_two_releases_are_not_deployed_over() {
+    let (environment, mut world) = world("worker: r41 x1 active, r42 x1 part untried, head=r41");
+    world.records.operations = vec![operation(OperationKind::Deploy, 42, Some(41))];
+    assert_snapshot!(deploy(&(environment, world)), @"
+    REFUSED cannot deploy to production
+      because  r41 and r42 of worker are active, wholly or in part: a hand-over was cut short
+      because  the deploy of r42 by ana was cut short after it had moved some routes and not others
+      next     adstage rollback production
     ");
 }

@@ -71,15 +71,26 @@ fn apply(step: &Step, world: &mut World) {
             fleet(world, key).target_group = Some(made);
         }
         Step::CreateTestRule { fleet: key } => fleet(world, key).test_rule = Some("rule".into()),
-        Step::LaunchFleet { fleet: key, kind, size, max, .. } => {
-            let group =
-                crate::model::Group { name: name(key), min: *size, max: *max, desired: *size, deleting: false, instances: Vec::new() };
+        Step::LaunchFleet { fleet: key, kind, size, max, held, .. } => {
+            let group = crate::model::Group {
+                name: name(key),
+                min: *size,
+                max: *max,
+                desired: *size,
+                deleting: false,
+                instances: Vec::new(),
+                activity: held.then_some(crate::model::Activity::Held),
+            };
             fleet(world, key).groups.insert(*kind, group);
             healthy(fleet(world, key));
         }
         Step::PinSize { fleet: key, kind, size, .. } => group(world, key, *kind).min = *size,
         Step::SettleFleet { fleet: key, kind, min, .. } => group(world, key, *kind).min = *min,
         Step::ResizeFleet { fleet: key, kind, size, .. } => group(world, key, *kind).desired = *size,
+        Step::SetActive { fleet: key, active } => {
+            let activity = if *active { crate::model::Activity::Active } else { crate::model::Activity::Held };
+            fleet(world, key).groups.values_mut().for_each(|group| group.activity = Some(activity));
+        }
         Step::RetireFleet { fleet: key, .. } => world.fleets.retain(|fleet| fleet.key != *key),
         Step::IdleInRoute { rule, after, .. } | Step::CutOverTraffic { rule, after, .. } => {
             let key = |release: &ReleaseNumber| crate::model::FleetKey { service: rule.service.clone(), release: *release };

@@ -50,8 +50,8 @@ fn workers_are_woken_after_the_visitors_are_back() {
       4 settle    web-r41 heals by the load balancer's checks, 2 to 4 instances
       5           resize worker-r41 from 0 to 2 (at most 2)
       6           2 of 2 healthy in worker-r41 at the load balancer for 20s, within 10m
-      7           worker-r41 heals by the load balancer's checks, 1 to 2 instances
-      8           put worker-r42 to sleep: its 2 instances end, the rest of it stays
+      7           make worker-r42 inactive: it finishes what it has, and rests
+      8           worker-r41 heals by the load balancer's checks, 1 to 2 instances
     ");
 }
 
@@ -63,8 +63,9 @@ fn of_a_worker_alone() {
       note  r42 will be marked bad: deploying it again needs --force
       1 launch    resize worker-r41 from 0 to 2 (at most 2)
       2 await     2 of 2 healthy in worker-r41 at the load balancer for 20s, within 10m
-      3 settle    worker-r41 heals by the load balancer's checks, 1 to 2 instances
-      4           put worker-r42 to sleep: its 2 instances end, the rest of it stays
+      3 cut over  pin worker-r42 at 2 (smallest size was 1)
+      4           make worker-r42 inactive: it finishes what it has, and rests
+      5 settle    worker-r41 heals by the load balancer's checks, 1 to 2 instances
     ");
 }
 
@@ -217,7 +218,8 @@ fn of_a_deploy_that_was_killed_in_or_after_its_cutover() {
 #[test]
 fn a_worker_that_sleeps_does_not_serve_whatever_the_records_say() {
     // A deploy of r42 had moved everybody and put the old worker to sleep; a rollback of it had begun, and done nothing.
-    let (environment, mut world) = world("web: r41 x3 warm, r42 x3 100% untried, head=r41; worker: r41 x0, r42 x1 untried, head=r41");
+    let (environment, mut world) =
+        world("web: r41 x3 warm, r42 x3 100% untried, head=r41; worker: r41 x0, r42 x1 untried overlap, head=r41");
     world.records.operations = vec![operation(OperationKind::Rollback, 41, Some(42)), operation(OperationKind::Deploy, 42, Some(41))];
     assert_snapshot!(rollback(&(environment, world)), @"
     back from r42 to r41 (shop-41, ami-41)
@@ -250,9 +252,10 @@ fn a_rollback_that_was_killed_is_finished() {
       note  r42 will be marked bad: deploying it again needs --force
       1 launch    resize worker-r41 from 0 to 1 (at most 2)
       2 await     1 of 1 healthy in worker-r41 at the load balancer for 20s, within 10m
-      3 settle    worker-r41 heals by the load balancer's checks, 1 to 2 instances
-      4           put worker-r42 to sleep: its 1 instance ends, the rest of it stays
-      5           web-r41 heals by the load balancer's checks, 2 to 4 instances
+      3 cut over  pin worker-r42 at 1 (smallest size was 1)
+      4           make worker-r42 inactive: it finishes what it has, and rests
+      5 settle    worker-r41 heals by the load balancer's checks, 1 to 2 instances
+      6           web-r41 heals by the load balancer's checks, 2 to 4 instances
     ");
 }
 
@@ -265,5 +268,49 @@ fn of_split_visitors() {
       2 cut over  pin web-r42 at 3 (smallest size was 1)
       3           route web (rule 10): r41:50 r42:50 -> r41:100 r42:0
       4 settle    web-r41 heals by the load balancer's checks, 2 to 4 instances
+    ");
+}
+
+#[test]
+fn a_warm_worker_is_made_active_again_once_the_visitors_are_back() {
+    assert_snapshot!(rollback(&world("web: r41 x3 warm, r42 x3 live, before=r41; worker: r41 x1, r42 x2 live, before=r41")), @"
+    back from r42 to r41 (shop-41, ami-41)
+      note  worker-r41 has fewer instances than are live: it grows once the visitors are back
+      note  r42 will be marked bad: deploying it again needs --force
+      1 await     3 of 3 healthy in web-r41 at the load balancer now, or within 30s
+      2 cut over  pin web-r42 at 3 (smallest size was 1)
+      3           route web (rule 10): r41:0 r42:100 -> r41:100 r42:0
+      4 settle    web-r41 heals by the load balancer's checks, 2 to 4 instances
+      5           resize worker-r41 from 1 to 2 (at most 2)
+      6           2 of 2 healthy in worker-r41 at the load balancer for 20s, within 10m
+      7           make worker-r41 active
+      8           make worker-r42 inactive: it finishes what it has, and rests
+      9           2 of 2 healthy in worker-r41 at the load balancer for 20s, within 10m
+     10           worker-r41 heals by the load balancer's checks, 1 to 2 instances
+    ");
+    assert_snapshot!(rollback(&world("worker: r41 x2, r42 x2 live, before=r41")), @"
+    back from r42 to r41 (shop-41, ami-41)
+      note  r42 will be marked bad: deploying it again needs --force
+      1 await     2 of 2 healthy in worker-r41 at the load balancer now, or within 30s
+      2 cut over  pin worker-r42 at 2 (smallest size was 1)
+      3           make worker-r41 active
+      4           make worker-r42 inactive: it finishes what it has, and rests
+      5           2 of 2 healthy in worker-r41 at the load balancer for 20s, within 10m
+      6 settle    worker-r41 heals by the load balancer's checks, 1 to 2 instances
+    ");
+}
+
+#[test]
+fn a_hand_over_that_was_cut_short_is_taken_back() {
+    let (environment, mut world) = world("worker: r41 x1 active, r42 x1 part untried, head=r41");
+    world.records.operations = vec![operation(OperationKind::Deploy, 42, Some(41))];
+    assert_snapshot!(rollback(&(environment, world)), @"
+    r41 stays live
+      note  the deploy of r42 by ana is not through, and has moved some visitors and not others
+      note  this puts an end to the deploy of r42 by ana
+      1 await     1 of 1 healthy in worker-r41 at the load balancer now, or within 30s
+      2 cut over  make worker-r42 inactive: it finishes what it has, and rests
+      3 settle    worker-r41 heals by the load balancer's checks, 1 to 2 instances
+      4           retire worker-r42, drained for 30s (no way back)
     ");
 }

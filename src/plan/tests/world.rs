@@ -1,7 +1,7 @@
 //! Worlds in a line: `web: r40 x3 warm, r41 x3 live; worker: r41 x2 live`.
 //!
 //! Words after a fleet: `live` (all visitors, in `HEAD`), `warm` (weight 0), `50%` (that weight), `idle` (weight 0, never tried), `out`
-//! (in no route), `bad` (marked bad), `untried`, `half` (no group), `unknown` (no record). `head=r40` after a service overrides `HEAD`;
+//! (in no route), `resting` or `active` (a worker's, that is not live), `part` (active in part), `bad` (marked bad), `untried`, `half` (no group), `unknown` (no record). `head=r40` after a service overrides `HEAD`;
 //! `before=r39` sets what served before. Releases come from image `ami-NN` of their number; `ami-new` is newer and proved.
 
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ pub fn service(which: &str) -> Service {
         spot: 0,
         instances,
         max_instances: instances * 2,
+        grace: Seconds(20),
+        overlap: false,
     }
 }
 
@@ -130,7 +132,16 @@ pub fn world(line: &str) -> (Environment, World) {
             }
             let Ok(number) = words[0].parse::<ReleaseNumber>() else { continue };
             let size = words[1][1..].parse().unwrap();
-            let fleet = fleet(&environment, FleetKey { service: service.name.clone(), release: number }, size, has("half"));
+            let mut fleet = fleet(&environment, FleetKey { service: service.name.clone(), release: number }, size, has("half"));
+            for group in fleet.groups.values_mut().filter(|_| service.route.is_none()) {
+                group.activity = match () {
+                    () if has("part") => Some(Activity::Mixed),
+                    () if has("active") => Some(Activity::Active),
+                    () if has("resting") => Some(Activity::Held),
+                    () if size == 0 || has("overlap") => None,
+                    () => Some(if has("live") { Activity::Active } else { Activity::Held }),
+                };
+            }
             let weight = words.iter().find_map(|word| word.strip_suffix('%')).map(|weight| weight.parse().unwrap());
             let weight = if has("live") {
                 Some(100)
@@ -175,7 +186,8 @@ pub fn world(line: &str) -> (Environment, World) {
 fn fleet(environment: &Environment, key: FleetKey, size: u32, half: bool) -> Fleet {
     let resource = key.name(&environment.app, &environment.name);
     let target_group = key.target_group_name(&environment.app, &environment.name);
-    let group = Group { name: resource.clone(), min: 1, max: size.max(4), desired: size, deleting: false, instances: Vec::new() };
+    let group =
+        Group { name: resource.clone(), min: 1, max: size.max(4), desired: size, deleting: false, instances: Vec::new(), activity: None };
     Fleet {
         groups: (!half).then_some((CapacityKind::OnDemand, group)).into_iter().collect(),
         target_group: Some(TargetGroup { arn: format!("tg/{target_group}"), name: target_group, targets: Vec::new() }),

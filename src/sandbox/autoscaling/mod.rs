@@ -108,7 +108,11 @@ fn page<T>(items: Vec<T>, params: &Params) -> Result<(Vec<T>, Option<Node>), Aws
 
 /// Every group.
 pub(super) fn inventory(state: &State) -> BTreeMap<String, GroupFacts> {
+    const ACTIVE: &str = "adstage:active";
+    let tags = |id: &String| state.ec2.tags.get(id).and_then(|tags| tags.get(ACTIVE)).cloned().unwrap_or_default();
+    let there = |group: &Group| group.members.iter().map(|member| tags(&member.id)).collect();
     let facts = |group: &Group| GroupFacts {
+        active: group.tags.get(ACTIVE).map(|(value, _)| (value.clone(), there(group))),
         min: group.min,
         max: group.max,
         desired: group.desired,

@@ -18,6 +18,8 @@
 //! | `release-failed`, `release-hangs` | is well, but the release's own command fails, or is never heard of |
 //! | `checkout-failed` | on a review box: the first repository that is not as on the image cannot be built |
 //!
+//! Nothing befalls services while the tag `adstage:active` says `no`; what does is counted from when it says `yes`.
+//!
 //! A review box is up once it has checked out and built what is not as on its image, and ends when the moment in its tag
 //! `adstage:expires` has come, wherever that was moved meanwhile.
 
@@ -33,11 +35,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use play::play;
-
 use super::{Host, Machine, ProbeError, ProbeFuture};
 use crate::sandbox::engine::{Engine, pause};
 use crate::sandbox::latency::Speed;
+use play::{active, play};
 
 /// When a `late` service is up, after boot.
 pub(in crate::sandbox) const LATE: Duration = Duration::from_secs(120);
@@ -72,6 +73,8 @@ struct Scene {
     /// When the fuse of a builder or a review box burns through.
     fuse: Option<Duration>,
     play: Play,
+    /// Whether its services were told to work, since when, after power on. Empty: they work from the first moment.
+    orders: Vec<(Duration, bool)>,
     /// Console of earlier boots.
     before: String,
 }
@@ -198,7 +201,7 @@ impl Scripted {
             }
             Play::Services { services, checkouts } => {
                 if self.check_out(services, checkouts, &mut say) {
-                    self.narrate(services, self.begins(checkouts), &mut say);
+                    self.narrate(services, self.begins(checkouts), &scene.orders, &mut say);
                 }
             }
             Play::Lost => say(self.boot, json!({ "event": "boot-failed", "what": "no tags in the instance metadata" })),
@@ -232,12 +235,26 @@ impl Scripted {
         true
     }
 
-    fn narrate(&self, services: &BTreeMap<String, Service>, begins: Duration, say: &mut impl FnMut(Duration, Value)) {
+    fn narrate(
+        &self,
+        services: &BTreeMap<String, Service>,
+        begins: Duration,
+        orders: &[(Duration, bool)],
+        say: &mut impl FnMut(Duration, Value),
+    ) {
         let names: Vec<&String> = services.keys().collect();
         if services.values().any(|service| service.script() == "boot-failed") {
             return say(begins, json!({ "event": "boot-failed", "what": "no such repository on this image" }));
         }
         say(begins, json!({ "event": "booted", "services": names }));
+        for (at, active) in orders {
+            say(begins.max(*at), json!({ "event": if *active { "active" } else { "held" }, "services": names }));
+        }
+        let begins = match orders.last() {
+            Some((_, false)) => return,
+            Some((at, true)) => begins.max(*at),
+            None => begins,
+        };
         let mut ready = Some(begins);
         for (name, service) in services {
             let tail = ["starting", "panic: scripted to crash"];
@@ -269,6 +286,12 @@ impl Scripted {
         if services.values().any(|service| ["boot-failed", "checkout-failed"].contains(&service.script())) {
             return Err(ProbeError::Refused);
         }
+        let after_boot = match scene.orders.last() {
+            // The agent vouches for what it holds.
+            Some((_, false)) => return if port == AGENT_PORT { Ok(200) } else { Err(ProbeError::Refused) },
+            Some((at, true)) => after_boot.min(scene.uptime().saturating_sub(*at)),
+            None => after_boot,
+        };
         if port == AGENT_PORT {
             let well = services.values().all(|service| service.health(after_boot) == Ok(200));
             return Ok(if well { 200 } else { 503 });
@@ -315,10 +338,17 @@ impl Host for Scripted {
         let before = self.machines().get(&machine.id).map(|scene| self.console_of(scene)).unwrap_or_default();
         // cloud-init runs a builder's script only once in the life of a machine.
         let (play, fuse) = if machine.first_boot || matches!(play, Play::Services { .. }) { (play, fuse) } else { (Play::Nothing, None) };
-        self.machines().insert(machine.id, Scene { started: Instant::now(), stopped: None, fuse, play, before });
+        let orders = machine.tags.as_ref().and_then(active).map(|active| (Duration::ZERO, active)).into_iter().collect();
+        self.machines().insert(machine.id, Scene { started: Instant::now(), stopped: None, fuse, play, orders, before });
     }
 
     fn tagged(&self, id: &str, tags: &BTreeMap<String, String>, wall: jiff::Timestamp) {
+        if let (Some(active), Some(scene)) = (active(tags), self.machines().get_mut(id).filter(|scene| scene.on()))
+            && scene.orders.last().is_some_and(|(_, before)| *before != active)
+        {
+            let now = scene.uptime();
+            scene.orders.push((now, active));
+        }
         let expires = tags.get("adstage:expires").and_then(|at| at.parse::<jiff::Timestamp>().ok());
         if let Some(expires) = expires
             && let Some(scene) = self.machines().get_mut(id).filter(|scene| scene.on())

@@ -34,6 +34,7 @@ fn crashing() -> Vec<Step> {
                 health_path: "/".into(),
                 variables: BTreeMap::from([("SANDBOX_SCRIPT".to_string(), "crash".to_string())]),
                 release_command: None,
+                grace: None,
             };
             let told = UserData::new(environment.app, environment.name, None, BTreeMap::from([(service("web"), told)]));
             Step::LaunchProof { bake, name, instance_type, user_data: told.render().unwrap(), services, time_limit }

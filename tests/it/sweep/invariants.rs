@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use adstage::journal;
-use adstage::model::{Image, ImageState, Provenance, Scope, drift};
+use adstage::model::{Environment, Image, ImageState, Provenance, Scope, Service, drift};
 use adstage::plan::SPREAD;
-use adstage::sandbox::{Inventory, Visit};
+use adstage::sandbox::{GroupFacts, Inventory, Visit};
 
 use super::stage::BOX;
 use super::story::{ELSEWHERE, Scene};
@@ -21,6 +21,7 @@ pub async fn all(scene: &mut Scene) -> Vec<String> {
     found.extend(journals(scene).await);
     let inventory = scene.yard.sandbox.inventory(&scene.yard.environment.account, &scene.yard.environment.region);
     found.extend(serving(scene, &inventory));
+    found.extend(working(scene, &inventory));
     found.extend(left_behind(scene, &inventory));
     found.extend(boxes(scene, &inventory).await);
     found.extend(images(scene).await);
@@ -108,12 +109,37 @@ fn serving(scene: &Scene, inventory: &Inventory) -> Vec<String> {
                 found.push(format!("{} should serve, but the route has {:?}", live, rule.map(|rule| &rule.weights)));
             }
         }
-        let usual = |group: &&adstage::sandbox::GroupFacts| {
+        let usual = |group: &&GroupFacts| {
             let sizes = (group.min, group.desired, group.max, group.in_service as u32);
             sizes == (service.instances, service.instances, service.max_instances, service.instances) && !group.deleting
         };
         if inventory.groups.get(&live).filter(usual).is_none() {
             found.push(format!("{live} is not as usual: {:?}", inventory.groups.get(&live)));
+        }
+    }
+    found
+}
+
+/// Releases of a worker of which something works, by the tags its machines see.
+pub fn at_work<'a>(environment: &Environment, service: &Service, inventory: &'a Inventory) -> Vec<&'a String> {
+    let prefix = format!("{}-{}-{}-r", environment.app, environment.name, service.name);
+    let works = |group: &GroupFacts| group.active.as_ref().is_none_or(|(_, machines)| machines.contains("yes"));
+    let own = inventory.groups.iter().filter(|(name, group)| name.starts_with(&prefix) && works(group));
+    own.map(|(name, _)| name).collect()
+}
+
+/// Exactly one release of each worker is active, the one the records name: its group says so, and each of its machines.
+fn working(scene: &Scene, inventory: &Inventory) -> Vec<String> {
+    let (meant, mut found) = (meant(scene), Vec::new());
+    let environment = &scene.yard.environment;
+    for service in environment.services.iter().filter(|service| service.held()) {
+        let working = at_work(environment, service, inventory);
+        let live = meant.get(service.name.as_str()).map(|release| fleet(scene, service.name.as_str(), *release));
+        let all = |group: &GroupFacts| group.active.as_ref().is_some_and(|(own, there)| own == "yes" && there.iter().eq(["yes"]));
+        let whole = live.as_ref().is_none_or(|live| inventory.groups.get(live).is_some_and(all));
+        if working != live.iter().collect::<Vec<_>>() || !whole {
+            let tags: Vec<_> = inventory.groups.iter().filter_map(|(name, group)| Some((name, group.active.as_ref()?))).collect();
+            found.push(format!("{live:?} should work, alone and wholly: {tags:?}"));
         }
     }
     found

@@ -71,6 +71,10 @@ pub struct Told {
 
 /// Where the Region of a copy is.
 pub const ELSEWHERE: &str = "us-east-1";
+/// How often workers are looked at.
+const WORKERS_LOOK: Duration = Duration::from_secs(5);
+/// How long two may work at once although no operation is open: what was sent late has landed, and somebody has yet to look.
+const WORKERS_LONGEST: Duration = Duration::from_secs(180);
 
 /// Operators in the order in which they come.
 const NAMES: [&str; 6] = ["joe", "maya", "zoe", "kim", "lou", "max"];
@@ -153,6 +157,7 @@ impl Scene {
         let has_boxes = [Start::Boxes, Start::BoxReady].contains(&story.start);
         let scene = Self { yard, wires, scopes, next: story.next, came: 0, guards, trouble, visitors, has_boxes, boxed: None };
         scene.watch_guards();
+        scene.watch_workers();
         scene
     }
 
@@ -172,6 +177,36 @@ impl Scene {
                     trouble.lock().unwrap().push(format!("several processes pass the guard of {scope} at once"));
                 }
                 clock.sleep(Duration::from_millis(500)).await;
+            }
+        });
+    }
+
+    /// Two releases of a worker work side by side only while a hand-over is under way, or until whoever comes next sees that one was cut
+    /// short.
+    fn watch_workers(&self) {
+        let (sandbox, environment, clock) = (self.yard.sandbox.clone(), self.yard.environment.clone(), self.yard.clock.clone());
+        let (scope, trouble) = (self.scopes[0].clone(), self.trouble.clone());
+        tokio::spawn(async move {
+            let environment = &environment;
+            let place = [&environment.account, &environment.region].map(String::as_str);
+            let mut since = None;
+            loop {
+                clock.sleep(WORKERS_LOOK).await;
+                let lock = sandbox.item(place[0], place[1], &environment.state_table, [&scope, "LOCK"]);
+                let open = lock.is_some_and(|row| row["st"]["S"] != "free" || !row["open"]["S"].is_null());
+                let inventory = sandbox.inventory(place[0], place[1]);
+                let workers = environment.services.iter().filter(|service| service.held());
+                let several = workers.map(|service| invariants::at_work(environment, service, &inventory)).find(|all| all.len() > 1);
+                match several {
+                    Some(all) if !open => {
+                        let began = *since.get_or_insert_with(|| clock.moment());
+                        if clock.since(began) > WORKERS_LONGEST {
+                            trouble.lock().unwrap().push(format!("{all:?} work at once, and no operation is open"));
+                            return;
+                        }
+                    }
+                    _ => since = None,
+                }
             }
         });
     }

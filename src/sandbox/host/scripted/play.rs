@@ -1,4 +1,4 @@
-//! What a scripted machine plays: read off its user data, and off the tag that asks for the release's own command.
+//! What a scripted machine plays: read off its user data and its tags.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,6 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Checkout, Play, Scene, Service};
+
+/// Whether a machine's services are to work, if its tags say.
+pub(super) fn active(tags: &BTreeMap<String, String>) -> Option<bool> {
+    tags.get("adstage:active").map(|value| value == "yes")
+}
 
 /// What the user data of a machine makes it do.
 pub(super) fn play(user_data: &[u8], tags: Option<&BTreeMap<String, String>>) -> (Play, Option<Duration>) {

@@ -149,7 +149,7 @@ fn every_job_is_done_once_by_one_release_across_a_deploy_and_a_rollback() {
     const DEPLOY: [&str; 4] = ["deploy", "production", "--confirm", "production"];
     let folder = tempfile::tempdir().unwrap();
     let queue = folder.path().to_path_buf();
-    ["todo", "taken"].map(|name| std::fs::create_dir(queue.join(name)).unwrap());
+    ["todo", "taken"].iter().for_each(|name| std::fs::create_dir(queue.join(name)).unwrap());
     let shop = Workshop::open(&config(&queue, "one"));
     shop.write("repositories/site/worker.sh", WORKER);
     shop.write("repositories/site/page", "hello");
@@ -187,7 +187,9 @@ fn every_job_is_done_once_by_one_release_across_a_deploy_and_a_rollback() {
     assert_eq!(at_work(&jobs, settled, u128::MAX), ["r1"], "once the rollback has settled");
     assert_eq!(at_work(&jobs, first, second), ["r1", "r2"], "there was no time without a worker worth the name");
     // Each release began its work once: the old one took no job after the new one had been at it for as long as a hand-over takes.
-    let of = |release: &str| jobs.iter().filter(move |job| job.release == release && job.begun < second).map(|job| job.begun);
-    let both = of("r1").max().unwrap().saturating_sub(of("r2").min().unwrap());
+    let of = |release: &str| -> Vec<u128> {
+        jobs.iter().filter(|job| job.release == release && job.begun < second).map(|job| job.begun).collect()
+    };
+    let both = of("r1").into_iter().max().unwrap().saturating_sub(of("r2").into_iter().min().unwrap());
     assert!(both < Duration::from_secs(6).as_nanos(), "both worked for {} ms", both / 1_000_000);
 }

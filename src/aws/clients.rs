@@ -22,7 +22,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::guard::{Gate, Guard};
 use super::retry::{Repeat, Retry};
-use super::{Autoscaling, Dynamodb, Ec2, Elbv2, Error, Sts};
+use super::{Autoscaling, Cloudwatch, Dynamodb, Ec2, Elbv2, Error, Sts};
 use crate::clock::Clock;
 
 /// The longest one attempt of a call may take. The lease guard counts on it: a call sent now has landed by then.
@@ -67,6 +67,8 @@ pub struct Aws {
     pub autoscaling: Autoscaling,
     /// Load balancers.
     pub elbv2: Elbv2,
+    /// Metrics and alarms.
+    pub cloudwatch: Cloudwatch,
     /// Who we are.
     pub sts: Sts,
     /// Locks and records. Never guarded: a holder in doubt must be able to prove its lease, and every write has its own condition.
@@ -103,6 +105,7 @@ impl Aws {
             ec2: Ec2::over(&link),
             autoscaling: Autoscaling::over(&link),
             elbv2: Elbv2::over(&link),
+            cloudwatch: Cloudwatch::over(&link),
             sts: Sts::over(&link),
             dynamodb: Dynamodb::over(&link),
             link,

@@ -8,6 +8,7 @@
 
 mod autoscaling;
 mod clients;
+mod cloudwatch;
 pub mod dynamodb;
 mod ec2;
 mod elbv2;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 
 pub use autoscaling::{Autoscaling, FailedActivity, GroupInfo, NewGroup};
 pub use clients::{Aws, CALL_TIMEOUT, Connection, LONG_CALL_TIMEOUT};
+pub use cloudwatch::{AlarmInfo, Cloudwatch, Minute, Minutes};
 pub use dynamodb::Dynamodb;
 pub use ec2::{CopySpec, Ec2, InstanceInfo, InstanceState, InstanceTypeInfo, NewTemplate, RunSpec, SubnetInfo, TemplateInfo};
 pub use elbv2::{Elbv2, ListenerInfo, LoadBalancerInfo, LoadBalancerState, Page, TargetGroupInfo};

@@ -1,9 +1,12 @@
 //! The operator's yes. Nothing to answer, y/N, or the environment's name typed: the environment's `confirm` says which. Without a
 //! terminal the flag that answers is named, and nothing is begun.
 
+use tokio::sync::oneshot;
+
 use super::Global;
 use crate::failure::{End, Failure};
 use crate::model::{Confirm, Environment};
+use crate::steps::Consult;
 
 /// What is to be confirmed.
 pub struct Question<'q> {
@@ -18,6 +21,22 @@ pub struct Question<'q> {
 }
 
 impl Global {
+    /// Whoever is at the terminal, to be asked while something runs; nobody without one. A question that is not answered stays on the
+    /// screen, and what is typed then is not read as an answer to anything else: nothing else is asked after it.
+    pub fn consult(&self) -> Consult {
+        if !self.report.can_ask() {
+            return Consult::default();
+        }
+        let report = self.report.clone();
+        Consult::with(move |question| {
+            let (report, question) = (report.clone(), question.to_string());
+            let (sender, answer) = oneshot::channel();
+            // A thread of its own: the command ends while it may still wait for a line.
+            std::thread::spawn(move || sender.send(report.ask(&question, false).unwrap_or(false)));
+            answer
+        })
+    }
+
     /// Returns only if the answer is yes.
     pub fn confirm(&self, environment: &Environment, question: &Question<'_>) -> Result<(), Failure> {
         let name = environment.name.as_str();

@@ -117,6 +117,7 @@ impl Desk<'_> {
             door: KnownDoor::default(),
             errands: self.access.errands.clone(),
             commands: hooks::commands(self.global),
+            consult: self.global.consult(),
             progress: std::sync::Arc::new(|_| ()),
         }
     }

@@ -36,9 +36,12 @@ enum Program {
         /// Address of the store that /orders are kept in; without one there are none
         #[arg(long, default_value = "")]
         store: String,
-        /// Seconds after its first visitor from which on every third page is an error
+        /// Seconds after its first visitor from which on some pages are errors
         #[arg(long)]
         fails_after: Option<u64>,
+        /// One page in so many then
+        #[arg(long, default_value_t = 3)]
+        fails_every: u64,
     },
     /// The store: keeps lines in a file
     Store {
@@ -65,14 +68,14 @@ enum Program {
 /// Runs until SIGTERM.
 pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     match args.program {
-        Program::Web { listen, page, release, stock, store, fails_after } => {
+        Program::Web { listen, page, release, stock, store, fails_after, fails_every } => {
             let page = std::fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
             // RFC 6761 promises that nothing under .invalid ever resolves; asking a resolver would make the demo wait for one.
             let unreachable = stock.ends_with(".invalid").then_some(stock);
             // An unset variable of a shell becomes an empty one.
             let store = Some(store).filter(|text| !text.is_empty()).map(|text| text.parse()).transpose();
             let store = store.context("--store is an address and a port")?;
-            let web = Web { listen, page, release, unreachable, store, fails_after: fails_after.map(Duration::from_secs) };
+            let web = Web { listen, page, release, unreachable, store, fails_after: fails_after.map(Duration::from_secs), fails_every };
             shop::serve(web).await.with_context(|| format!("cannot serve {listen}"))?;
         }
         Program::Courier { release } => {

@@ -8,7 +8,7 @@ use super::kind;
 use super::problem::Problem;
 use super::section::{Book, Section, Spot};
 use super::service::{self, Base};
-use super::{forms, hooks};
+use super::{forms, hooks, watching};
 use crate::model::{
     AppName, Confirm, DeployTiming, Environment, EnvironmentName, HealthCheck, Listener, LoadBalancer, Route, Scheme, Service, nearest,
     short_name,
@@ -259,6 +259,7 @@ fn timing(section: Section<'_>) -> Option<DeployTiming> {
     let drain = section.or("drain", "30s", kind::span(0..=3_600));
     let keep_warm = section.or("keep-warm", "1", kind::number::<u32>(0..=3));
     let min_capacity = section.or("min-capacity", "100", kind::number::<u32>(1..=100));
+    let watching = watching::read(&section, watch.as_ref());
     if let (Some(stable), Some(within)) = (&stable_for, &healthy_within)
         && stable.value >= within.value
     {
@@ -276,6 +277,7 @@ fn timing(section: Section<'_>) -> Option<DeployTiming> {
         drain: drain?.value,
         keep_warm: keep_warm?.value,
         min_capacity: min_capacity?.value,
+        watching: watching?,
     })
 }
 

@@ -29,6 +29,11 @@ impl Wrong {
         Self { id: "wrong-type", ..Self::value(format!("must be {wanted}, but this is {}", found.kind())) }
     }
 
+    /// It is this part of the value.
+    pub fn at(self, part: &Node) -> Self {
+        Self { at: self.at.or_else(|| Some(part.span.clone())), ..self }
+    }
+
     fn near(mut self, near: Option<&str>) -> Self {
         if let Some(near) = near {
             self.help = Some(format!("did you mean `{near}`?"));

@@ -14,6 +14,7 @@ mod review;
 mod section;
 mod service;
 mod version;
+mod watching;
 
 pub use section::Setting;
 

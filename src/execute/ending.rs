@@ -231,7 +231,7 @@ impl Executor<'_> {
 
     /// A new release whose own instances did not prove themselves is bad; what else went wrong says nothing about it.
     fn blamed(&self, halt: &Halt) -> Vec<Judged> {
-        let Halt::Failed { stage: StageName::Await | StageName::Verify, error, .. } = halt else { return Vec::new() };
+        let Halt::Failed { stage: StageName::Await | StageName::Verify | StageName::Watch, error, .. } = halt else { return Vec::new() };
         let new = self.plan.release.as_ref().filter(|_| self.plan.new_release && error.kind.is_none());
         let bad = |release: ReleaseNumber| Judged { release, verdict: Verdict::Bad { reason: error.what.clone() } };
         new.map(|release| bad(release.number)).into_iter().collect()

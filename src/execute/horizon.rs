@@ -58,7 +58,7 @@ impl Executor<'_> {
             let before = world.weights(&rule).unwrap_or_default();
             let mut after: BTreeMap<ReleaseNumber, u16> = before.0.keys().map(|release| (*release, 0)).collect();
             after.insert(meant, 100);
-            (before.sole() != Some(meant)).then_some(Step::CutOverTraffic { rule, before, after: Weights(after) })
+            (before.sole() != Some(meant)).then_some(Step::CutOverTraffic { rule, before, after: Weights(after), origin: None })
         });
         wrong.chain(astray(world, meant)).collect()
     }

@@ -2,7 +2,8 @@
 //!
 //! There is one point in a plan that matters: the cutover. Until it is through, any failure and any interruption
 //! undoes every step that was started, in reverse, and the operation ends as before. Once it is through, nothing is undone: the visitors
-//! are on a verified release, and what goes wrong then is said (exit 9), with what is left to do. A plan without a cutover (workers only)
+//! are on a verified release, and what goes wrong then is said (exit 9), with what is left to do; unless the watch sees that they are served
+//! worse than before, and the environment or the operator wants them back ([`trouble`]). A plan without a cutover (workers only)
 //! has its point where the watch or the settling begins; setups and bakes have none.
 //!
 //! A step that only looks may be stopped at any moment. A step that changes something is always waited for: a call that is dropped half
@@ -15,6 +16,7 @@ mod on_failure;
 mod record;
 mod resume;
 mod stop;
+mod trouble;
 mod unwind;
 mod wave;
 
@@ -125,17 +127,20 @@ impl Executor<'_> {
         match (reached.halt, reached.side) {
             (None, _) => self.deployed(None).await,
             (Some(Halt::Lost(why)), side) => self.lost(&why, side),
+            (Some(halt), Side::After) if self.goes_back(&halt).await => self.undo_begun(reached.waves, halt).await,
             (Some(halt), Side::After) => self.deployed(Some(halt)).await,
             // Whoever asked has a plan of their own, and undoing takes longer than they want to wait. A bake is nobody else's.
             (Some(Halt::Asked { stage, by: Interrupt::Colleague(who, why) }), Side::Before) if self.plan.kind.is_of_an_environment() => {
                 self.handed_over(stage, &who, &why).await
             }
-            (Some(halt), Side::Before) => {
-                let begun = &self.plan.stages[..reached.waves];
-                let acts: Vec<Vec<Backward>> = begun.iter().map(|stage| undoing(stage.name, &stage.steps)).collect();
-                self.back(&acts, halt).await
-            }
+            (Some(halt), Side::Before) => self.undo_begun(reached.waves, halt).await,
         }
+    }
+
+    async fn undo_begun(&self, waves: usize, halt: Halt) -> Ending {
+        let begun = &self.plan.stages[..waves];
+        let acts: Vec<Vec<Backward>> = begun.iter().map(|stage| undoing(stage.name, &stage.steps)).collect();
+        self.back(&acts, halt).await
     }
 
     /// Somebody else's things under the names that are about to be given. If nobody can tell, each step finds out for itself.

@@ -49,8 +49,17 @@ impl Executor<'_> {
     async fn undo_stages(&self, acts: &[Vec<Backward>]) -> Result<usize, Undone> {
         let acts = self.look_again(acts).await;
         let mut count = 0;
-        for (stage, acts) in self.plan.stages.iter().zip(&acts).rev() {
+        // Where visitors came little by little, the first way back that is taken leads all of them back.
+        let moved = |(stage, acts): (&Stage, &Vec<Backward>)| {
+            let mut acts = stage.steps.iter().zip(acts);
+            acts.any(|(step, act)| matches!(step, Step::CutOverTraffic { .. }) && matches!(act, Backward::Undo | Backward::LookAgain))
+        };
+        let first = self.plan.stages.iter().zip(&acts).position(moved);
+        for (at, (stage, acts)) in self.plan.stages.iter().zip(&acts).enumerate().rev() {
             count += self.undo(stage, acts).await?;
+            if first == Some(at) {
+                self.wait_for_nodes().await;
+            }
         }
         Ok(count)
     }
@@ -114,13 +123,14 @@ impl Executor<'_> {
         if !failed.is_empty() {
             return Err(Undone::Failed(failed));
         }
-        if doers.iter().any(|step| matches!(step, Step::CutOverTraffic { .. })) {
-            // Some of its nodes may still send visitors to the fleet that is about to be removed.
-            let text = format!("visitors are back; {SPREAD} until every node of the load balancer knows");
-            (self.emit)(Event::Said { mark: Mark::Note, text });
-            self.cx.clock.sleep(SPREAD.duration()).await;
-        }
         Ok(doers.len())
+    }
+
+    /// Some of the load balancer's nodes may still send visitors to the fleet that is about to be removed.
+    async fn wait_for_nodes(&self) {
+        let text = format!("visitors are back; {SPREAD} until every node of the load balancer knows");
+        (self.emit)(Event::Said { mark: Mark::Note, text });
+        self.cx.clock.sleep(SPREAD.duration()).await;
     }
 }
 

@@ -2,9 +2,13 @@
 //! is one that counts or the time is up.
 
 mod judge;
+mod metrics;
 mod poll;
 mod probe;
+mod traffic;
 
 pub use judge::{Ended, Evidence, Verdict, judge};
+pub use metrics::{LAG, Metrics, MetricsTarget, Seen};
 pub use poll::{Look, Stop, Waiting, poll_until};
 pub use probe::{Probe, ProbeTarget};
+pub use traffic::{Served, Traffic, served};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, EnvironmentName, Hooks, RepositoryName, Seconds, ServiceName, TimedCommand};
+use super::{AppName, EnvironmentName, Hooks, RepositoryName, Seconds, ServiceName, TimedCommand, Watching};
 
 /// A named place with its own config, lock and journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +162,8 @@ pub struct DeployTiming {
     pub keep_warm: u32,
     /// The least a candidate must have of the live fleet's vCPUs and memory, in percent.
     pub min_capacity: u32,
+    /// How visitors come to a new release, and what it is held to then.
+    pub watching: Watching,
 }
 
 /// Health checks of a target group (*Health checks for your target groups*).

@@ -20,6 +20,7 @@ mod spelling;
 mod status;
 mod traffic;
 mod userdata;
+mod watching;
 mod world;
 
 pub use capacity::{CapacityKind, Share};
@@ -48,6 +49,7 @@ pub use spelling::{instances, nearest, short};
 pub use status::{Direction, StepStatus};
 pub use traffic::{Conditions, Rule, RuleAction, RuleKey, Weights};
 pub use userdata::{AGENT_PORT, Checkout, GRACE, USER_DATA_LIMIT, UserBox, UserData, UserDataError, UserService};
+pub use watching::{Limits, OnTrouble, Shift, Watching};
 pub use world::{
     Broken, Drift, FreezeRecord, Head, LockRecord, LockState, OperationKind, OperationRecord, Records, ReleaseRecord, Serving, World,
 };

@@ -36,6 +36,14 @@ impl Weights {
         Self(after)
     }
 
+    /// So many percent of the visitors to one release, the rest to another, all others of `self` kept at 0.
+    pub fn split(&self, live: ReleaseNumber, release: ReleaseNumber, percent: u16) -> Self {
+        let mut after = self.all_to(release);
+        after.0.insert(live, 100 - percent.min(100));
+        after.0.insert(release, percent.min(100));
+        after
+    }
+
     /// The same with one more release at weight 0 (no change if it is there already).
     pub fn with_idle(&self, release: ReleaseNumber) -> Self {
         let mut after = self.0.clone();

@@ -20,7 +20,8 @@ use super::hooks::Runs;
 use super::reassert::landed_late;
 use super::refusal::{Reasons, rollback};
 use super::select::{self, Elsewhere};
-use super::situation::{Cut, Situation, Standing, between, said};
+use super::shift::{self, between};
+use super::situation::{Cut, Situation, Standing, said};
 use super::{Plan, Refusal, StageName, Step};
 
 /// A rule forwards to at most this many target groups (*Elastic Load Balancing API Reference v2*, ForwardActionConfig).
@@ -88,11 +89,12 @@ fn order(situation: &Situation, standings: &[&Standing], release: Release, candi
     draft.wave(StageName::Verify, candidates.iter().filter_map(Candidate::release_command));
     draft.wave(StageName::Verify, hooks.run(Hook::Verify));
     draft.wave(StageName::CutOver, standings.iter().flat_map(|standing| pins(standing, number)));
+    shift::gradually(situation, standings, number, &mut draft);
     let moves: Vec<_> = rules(standings).filter_map(|rule| draft.cut_over(rule, number)).collect();
     draft.wave(StageName::CutOver, moves);
     hand_over(&handed(standings, number, candidates), StageName::CutOver, timing, &mut draft);
     draft.wave(StageName::Watch, hooks.run(Hook::AfterCutover));
-    draft.wave(StageName::Watch, watch(situation, standings, number));
+    draft.wave(StageName::Watch, shift::last_watch(situation, standings, number));
     settle(situation, standings, number, &mut draft);
 
     let mut serving = situation.serving();
@@ -163,16 +165,6 @@ pub(super) fn pins(standing: &Standing, next: ReleaseNumber) -> Vec<Step> {
     };
     let resting = standing.live.filter(|live| *live != next && standing.is_held(*live));
     losing.map(|(release, _)| *release).chain(resting).flat_map(pins).collect()
-}
-
-fn watch(situation: &Situation, standings: &[&Standing], number: ReleaseNumber) -> Vec<Step> {
-    let timing = &situation.environment.timing;
-    let retires_live = timing.keep_warm == 0 && standings.iter().any(|standing| standing.live.is_some());
-    let span = if retires_live { timing.watch.max(SPREAD) } else { timing.watch };
-    if span.0 == 0 {
-        return Vec::new();
-    }
-    standings.iter().map(|standing| Step::WatchFleet { fleet: standing.key(number), count: standing.size(), span }).collect()
 }
 
 /// The candidate becomes live. What it leaves stays warm, as many releases as the environment keeps; older ones go. A worker's old fleet
@@ -293,7 +285,7 @@ fn half_moved(situation: &Situation, reasons: &mut Reasons) {
         reasons.add(text, format!("adstage resume {}", situation.environment.name));
     }
     if let Cut::Between(operation) = situation.cut {
-        reasons.add(between(operation), &back);
+        reasons.add(between(situation, operation), &back);
     }
 }
 

@@ -10,6 +10,8 @@ use super::{Stage, StageName, Step};
 pub(super) struct Draft {
     pub stages: Vec<Stage>,
     weights: BTreeMap<RuleKey, Weights>,
+    /// Weights before the first of several shifts.
+    origins: BTreeMap<RuleKey, Weights>,
 }
 
 /// A fleet to be removed wholly.
@@ -31,7 +33,7 @@ impl Doomed {
 impl Draft {
     pub fn new(situation: &Situation) -> Self {
         let weights = situation.standings.iter().filter_map(|standing| Some((standing.rule.clone()?, standing.weights.clone())));
-        Self { stages: Vec::new(), weights: weights.collect() }
+        Self { stages: Vec::new(), weights: weights.collect(), origins: BTreeMap::new() }
     }
 
     /// Steps that may run at the same time, after everything before them.
@@ -66,7 +68,21 @@ impl Draft {
         let before = self.weights.get(rule)?.clone();
         let after = before.all_to(release);
         self.weights.insert(rule.clone(), after.clone());
-        (before != after).then(|| Step::CutOverTraffic { rule: rule.clone(), before, after })
+        let origin = self.origins.get(rule).cloned();
+        (before != after).then(|| Step::CutOverTraffic { rule: rule.clone(), before, after, origin })
+    }
+
+    /// So many percent of the route's visitors to the release, the others where they were before its first shift. Nothing to do
+    /// where there is nobody to take visitors from: before a first release, or where it serves already.
+    pub fn shift(&mut self, rule: &RuleKey, release: ReleaseNumber, percent: u16) -> Option<Step> {
+        let before = self.weights.get(rule)?.clone();
+        let first = self.origins.get(rule).unwrap_or(&before).clone();
+        let live = first.sole().filter(|live| *live != release)?;
+        let after = before.split(live, release, percent);
+        self.weights.insert(rule.clone(), after.clone());
+        let origin = self.origins.get(rule).cloned();
+        self.origins.entry(rule.clone()).or_insert(first);
+        (before != after).then(|| Step::CutOverTraffic { rule: rule.clone(), before, after, origin })
     }
 
     /// How many target groups the route's rule forwards to.

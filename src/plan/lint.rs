@@ -26,7 +26,9 @@ impl fmt::Display for Flaw {
 }
 
 pub(super) const VERIFY_FIRST: &str = "a release gets visitors only after its fleet was awaited healthy";
-pub(super) const ONE_RELEASE: &str = "a cutover gives all visitors of a route to exactly one release";
+pub(super) const ONE_RELEASE: &str = "a cutover ends with all visitors of a route at exactly one release";
+pub(super) const RISING: &str = "a shift takes visitors from the release that serves to the one that is to, more each time";
+pub(super) const WATCHED: &str = "a shift is watched before the next";
 pub(super) const PIN_FIRST: &str = "a fleet is pinned before it loses its visitors";
 pub(super) const WAY_BACK: &str = "every step before the watch has a way back, except clearing away what nobody needs";
 pub(super) const KEEP_LIVE: &str = "a fleet with visitors is not retired, shrunk or taken out of its route";
@@ -65,6 +67,10 @@ struct Walk<'a> {
     left: BTreeSet<FleetKey>,
     /// Releases of each worker that are active at this point, where the plan says something of it.
     working: BTreeMap<&'a ServiceName, BTreeSet<ReleaseNumber>>,
+    /// Routes whose visitors are between two releases.
+    open: BTreeSet<RuleKey>,
+    /// Routes shifted and not watched since.
+    unwatched: BTreeSet<RuleKey>,
     /// Cutover stages still to come.
     cutovers: usize,
     flaws: Vec<Flaw>,
@@ -73,8 +79,9 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(plan: &'a Plan, world: Option<&'a World>) -> Self {
         let cutovers = plan.stages.iter().filter(|stage| moves(stage)).count();
-        let (awaited, pinned, made, launched, left, working) = Default::default();
-        Self { plan, world, weights: BTreeMap::new(), working, awaited, pinned, made, launched, left, cutovers, flaws: Vec::new() }
+        let (awaited, pinned, made, launched, left, working, open, unwatched) = Default::default();
+        let (weights, flaws) = (BTreeMap::new(), Vec::new());
+        Self { plan, world, weights, working, awaited, pinned, made, launched, left, open, unwatched, cutovers, flaws }
     }
 
     fn flaw(&mut self, rule: &'static str, what: impl fmt::Display) {
@@ -97,7 +104,7 @@ impl<'a> Walk<'a> {
             Step::SetActive { fleet, active } => self.set_active(fleet, *active),
             Step::PinSize { fleet, .. } => _ = self.pinned.insert(fleet),
             Step::IdleInRoute { rule, before, after } => self.idle(rule, before, after),
-            Step::CutOverTraffic { rule, before, after } => self.cut_over(rule, before, after),
+            Step::CutOverTraffic { rule, before, after, .. } => self.cut_over(rule, before, after),
             Step::LeaveRoute { rule, release } => {
                 let weights = self.weights(rule, &Weights::default());
                 if weights.0.get(release).is_some_and(|weight| *weight > 0) {
@@ -109,7 +116,12 @@ impl<'a> Walk<'a> {
                 self.weights.insert(rule.clone(), weights.without(*release));
             }
             Step::ResizeFleet { fleet, size_before, size, .. } if size < size_before => self.keeps_visitors(fleet, step),
-            Step::WatchFleet { span, .. } if *span >= SPREAD => self.left.clear(),
+            Step::WatchFleet { fleet, span, .. } => {
+                self.unwatched.retain(|rule| rule.service != fleet.service);
+                if *span >= SPREAD {
+                    self.left.clear();
+                }
+            }
             Step::RetireFleet { fleet, .. } => self.retire(stage, fleet, step),
             _ => {}
         }
@@ -179,24 +191,48 @@ impl<'a> Walk<'a> {
     fn cut_over(&mut self, rule: &RuleKey, before: &Weights, after: &Weights) {
         self.starts_from(rule, before);
         self.crowded(rule, after);
-        match after.sole() {
-            None => self.flaw(ONE_RELEASE, format!("{rule} -> {after}")),
+        if self.unwatched.contains(rule) {
+            self.flaw(WATCHED, format!("{rule} -> {after}"));
+        }
+        let gaining = match after.sole() {
+            None => self.shifted(rule, before, after),
             Some(release) => {
-                let fleet = FleetKey { service: rule.service.clone(), release };
-                if !self.awaited.contains(&fleet) {
-                    self.flaw(VERIFY_FIRST, format!("{fleet} was not awaited"));
-                }
+                self.open.remove(rule);
+                Some(release)
+            }
+        };
+        if let Some(release) = gaining {
+            let fleet = FleetKey { service: rule.service.clone(), release };
+            if !self.awaited.contains(&fleet) {
+                self.flaw(VERIFY_FIRST, format!("{fleet} was not awaited"));
             }
         }
-        for (release, _) in before.0.iter().filter(|(release, weight)| **weight > 0 && after.0.get(release).is_none_or(|left| *left == 0)) {
+        let (had, has) = (before.shares(), after.shares());
+        for (release, _) in had.iter().filter(|(release, share)| has.get(release).is_none_or(|left| left < share)) {
             let fleet = FleetKey { service: rule.service.clone(), release: *release };
             let gone = self.world.is_some_and(|world| world.fleet(&fleet.service, *release).is_none_or(|fleet| fleet.groups.is_empty()));
             if !gone && !self.pinned.contains(&fleet) {
                 self.flaw(PIN_FIRST, format!("{fleet} is not pinned"));
             }
-            self.left.insert(fleet);
+            if !has.contains_key(release) {
+                self.left.insert(fleet);
+            }
         }
         self.weights.insert(rule.clone(), after.clone());
+    }
+
+    /// Who gains by a write after which two releases have visitors.
+    fn shifted(&mut self, rule: &RuleKey, before: &Weights, after: &Weights) -> Option<ReleaseNumber> {
+        let next = self.plan.serving.get(&rule.service).copied();
+        let share = |weights: &Weights| next.and_then(|next| weights.shares().get(&next).copied()).unwrap_or_default();
+        let (had, has) = (before.shares(), after.shares());
+        let from_one = has.len() == 2 && had.keys().all(|release| has.contains_key(release)) && !had.is_empty();
+        if self.plan.kind != OperationKind::Deploy || !from_one || share(after) <= share(before) {
+            self.flaw(RISING, format!("{rule}: {before} -> {after}"));
+        }
+        self.open.insert(rule.clone());
+        self.unwatched.insert(rule.clone());
+        next
     }
 
     fn starts_from(&mut self, rule: &RuleKey, before: &Weights) {
@@ -287,6 +323,9 @@ impl<'a> Walk<'a> {
             if working.len() > 1 {
                 self.flaw(ONE_WORKS, format!("{service} ends with {} releases active", working.len()));
             }
+        }
+        for rule in std::mem::take(&mut self.open) {
+            self.flaw(ONE_RELEASE, rule);
         }
         let moved: Vec<_> = self.weights.iter().filter_map(|(rule, weights)| Some((rule.service.clone(), weights.sole()?))).collect();
         for (service, release) in moved {

@@ -21,6 +21,7 @@ mod scale;
 mod select;
 mod setup;
 mod shelf;
+mod shift;
 mod situation;
 mod stand;
 mod step;
@@ -41,7 +42,7 @@ pub use select::{Elsewhere, Neighbour};
 pub use setup::setup;
 pub use shelf::{PruneRequest, Shared, copy_image, fetch_image, prune, share_image};
 pub use stand::{Stand, stand};
-pub use step::{BoxGroup, BoxLaunch, BoxRule, HookRun, ReleaseRun, Step, TargetGroupSpec, TemplateSpec};
+pub use step::{BoxGroup, BoxLaunch, BoxRule, HookRun, Judging, ReleaseRun, Step, TargetGroupSpec, TemplateSpec};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

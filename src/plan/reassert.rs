@@ -6,14 +6,15 @@ use crate::model::{Environment, Head, World};
 use super::Plan;
 use super::refusal::{Reasons, Refusal, rollback as rollback_command};
 use super::rollback::{order, recorded, returns};
-use super::situation::{Cut, Situation, Standing, between};
+use super::shift::between;
+use super::situation::{Cut, Situation, Standing};
 
 /// The plan that makes every route serve what the records name; empty if every one does, or if nothing can have landed late.
 pub fn reassert(environment: &Environment, world: &World) -> Result<Plan, Refusal> {
     let situation = Situation::of(environment, world);
     let mut reasons = Reasons::default();
     if let Cut::Between(operation) = situation.cut {
-        reasons.add(between(operation), rollback_command(&environment.name));
+        reasons.add(between(&situation, operation), rollback_command(&environment.name));
     }
     let late = landed_late(&situation);
     let mut targets = recorded(&situation);

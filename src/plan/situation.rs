@@ -118,11 +118,6 @@ pub(super) fn said(operation: &OperationRecord) -> String {
     format!("the {kind} {release} by {}", operation.by)
 }
 
-/// What is wrong while visitors are between two releases.
-pub(super) fn between(operation: &OperationRecord) -> String {
-    format!("{} was cut short after it had moved some routes and not others", said(operation))
-}
-
 fn cut<'a>(world: &'a World, standings: &[Standing<'a>]) -> Cut<'a> {
     let Some(operation) = unfinished(&world.records.operations) else { return Cut::None };
     let record = operation.release.and_then(|release| world.records.release(release));

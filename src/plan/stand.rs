@@ -3,7 +3,8 @@
 //! Every step of the closed list says it; what the world does not show is said to be unseen, and then the journal is believed.
 
 use crate::model::{
-    Activity, CapacityKind, Fleet, FleetKey, Group, ImageState, Provenance, Route, RuleAction, RuleKey, ServiceName, Share, Weights, World,
+    Activity, CapacityKind, Fleet, FleetKey, Group, ImageState, Provenance, ReleaseNumber, Route, RuleAction, RuleKey, ServiceName, Share,
+    Weights, World,
 };
 
 use super::setup::same;
@@ -111,15 +112,9 @@ pub fn stand(step: &Step, world: &World) -> Stand {
         Step::CreateLaunchTemplate { fleet, .. } => made(fleet_of(world, fleet).is_some_and(|fleet| fleet.template.is_some())),
         Step::CreateTargetGroup { fleet, .. } => made(fleet_of(world, fleet).is_some_and(|fleet| fleet.target_group.is_some())),
         Step::CreateTestRule { fleet } => made(fleet_of(world, fleet).is_some_and(|fleet| fleet.test_rule.is_some())),
-        Step::IdleInRoute { rule, before, after } | Step::CutOverTraffic { rule, before, after } => weighed(world, rule, before, after),
-        Step::LeaveRoute { rule, release } => match now(world, rule) {
-            Err(instead) => Stand::Elsewhere(instead),
-            Ok(weights) => match weights.0.get(release) {
-                None => Stand::After,
-                Some(0) => Stand::Before,
-                Some(_) => Stand::Elsewhere(format!("{release} has visitors on route {rule}: {weights}")),
-            },
-        },
+        Step::IdleInRoute { rule, before, after } => weighed(world, rule, before, after, None),
+        Step::CutOverTraffic { rule, before, after, origin } => weighed(world, rule, before, after, origin.as_ref()),
+        Step::LeaveRoute { rule, release } => left(world, rule, *release),
         Step::LaunchFleet { fleet, kind, size, .. } => match group(world, fleet, *kind) {
             None => Stand::Before,
             Some(group) if group.deleting => Stand::Half(format!("group {} is being deleted", fleet.group(*kind))),
@@ -212,12 +207,24 @@ fn now(world: &World, rule: &RuleKey) -> Result<Weights, String> {
     })
 }
 
-fn weighed(world: &World, rule: &RuleKey, before: &Weights, after: &Weights) -> Stand {
+/// Undoing a later shift leads to where the first one began.
+fn weighed(world: &World, rule: &RuleKey, before: &Weights, after: &Weights, origin: Option<&Weights>) -> Stand {
     match now(world, rule) {
         Err(instead) => Stand::Elsewhere(instead),
         Ok(weights) if weights == *after => Stand::After,
-        Ok(weights) if weights == *before => Stand::Before,
+        Ok(weights) if weights == *before || Some(&weights) == origin => Stand::Before,
         Ok(weights) => Stand::Elsewhere(format!("route {rule} serves {weights}; expected {before} or {after}")),
+    }
+}
+
+fn left(world: &World, rule: &RuleKey, release: ReleaseNumber) -> Stand {
+    match now(world, rule) {
+        Err(instead) => Stand::Elsewhere(instead),
+        Ok(weights) => match weights.0.get(&release) {
+            None => Stand::After,
+            Some(0) => Stand::Before,
+            Some(_) => Stand::Elsewhere(format!("{release} has visitors on route {rule}: {weights}")),
+        },
     }
 }
 

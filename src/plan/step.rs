@@ -4,7 +4,7 @@ mod nature;
 mod parts;
 mod words;
 
-pub use parts::{BoxGroup, BoxLaunch, BoxRule, HookRun, ReleaseRun, TargetGroupSpec, TemplateSpec};
+pub use parts::{BoxGroup, BoxLaunch, BoxRule, HookRun, Judging, ReleaseRun, TargetGroupSpec, TemplateSpec};
 
 use std::collections::BTreeMap;
 
@@ -130,7 +130,7 @@ pub enum Step {
         /// The size to pin at.
         size: u32,
     },
-    /// Move visitors: one weight write. Undo: the same write reversed.
+    /// Move visitors: one weight write. Undo: one write, to where they were before the first of them moved.
     CutOverTraffic {
         /// The route.
         rule: RuleKey,
@@ -138,8 +138,11 @@ pub enum Step {
         before: Weights,
         /// Weights after.
         after: Weights,
+        /// Weights before the first shift, if this is a later one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<Weights>,
     },
-    /// Observe the fleet that now has the visitors. Changes nothing.
+    /// Observe the fleet that now has visitors. Changes nothing.
     WatchFleet {
         /// Which.
         fleet: FleetKey,
@@ -147,6 +150,9 @@ pub enum Step {
         count: u32,
         /// For how long.
         span: Seconds,
+        /// What else it is held to.
+        #[serde(default)]
+        judging: Judging,
     },
     /// Let the group replace what the load balancer calls unhealthy, and free its size again. Undo: health type `EC2`.
     SettleFleet {

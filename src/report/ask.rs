@@ -33,8 +33,11 @@ impl Report {
     fn read_answer(&self, prompt: &str) -> Result<String, Failure> {
         let unreadable = |error: io::Error| Failure::new(End::Refused, "no answer could be read").because(error);
         self.close();
-        let mut state = self.state();
-        write!(state.stderr, "{}", color::bold(prompt)).and_then(|()| state.stderr.flush()).map_err(unreadable)?;
+        {
+            // Not held while somebody thinks: what goes on meanwhile is shown.
+            let mut state = self.state();
+            write!(state.stderr, "{}", color::bold(prompt)).and_then(|()| state.stderr.flush()).map_err(unreadable)?;
+        }
         let mut answer = String::new();
         if io::stdin().lock().read_line(&mut answer).map_err(unreadable)? == 0 {
             return Err(Failure::new(End::Refused, "the question was not answered; nothing was begun"));

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::cloudwatch::{self, Dress};
 use super::engine::Place;
 use super::faults::MARK;
 use super::wire::{AwsError, Node, Params, branch, leaf};
@@ -15,6 +16,7 @@ pub(super) enum Service {
     Elbv2,
     Dynamodb,
     Sts,
+    Cloudwatch,
 }
 
 impl Service {
@@ -26,15 +28,18 @@ impl Service {
             Self::Elbv2 => "elasticloadbalancing",
             Self::Dynamodb => "dynamodb",
             Self::Sts => "sts",
+            Self::Cloudwatch => "monitoring",
         }
     }
 
     fn from_scope(scope: &str) -> Option<Self> {
-        [Self::Ec2, Self::Autoscaling, Self::Elbv2, Self::Dynamodb, Self::Sts].into_iter().find(|service| service.scope() == scope)
+        [Self::Ec2, Self::Autoscaling, Self::Elbv2, Self::Dynamodb, Self::Sts, Self::Cloudwatch]
+            .into_iter()
+            .find(|service| service.scope() == scope)
     }
 
     fn from_version(version: &str) -> Option<Self> {
-        [Self::Ec2, Self::Autoscaling, Self::Elbv2, Self::Sts].into_iter().find(|service| service.version() == version)
+        [Self::Ec2, Self::Autoscaling, Self::Elbv2, Self::Sts, Self::Cloudwatch].into_iter().find(|service| service.version() == version)
     }
 
     fn version(self) -> &'static str {
@@ -44,6 +49,7 @@ impl Service {
             Self::Elbv2 => "2015-12-01",
             Self::Sts => "2011-06-15",
             Self::Dynamodb => "2012-08-10",
+            Self::Cloudwatch => "2010-08-01",
         }
     }
 
@@ -73,6 +79,8 @@ pub(super) struct Request {
     pub body: Bytes,
     /// How the caller marked it ([`MARK`]).
     pub mark: Option<String>,
+    /// How a caller of CloudWatch speaks.
+    pub dress: Dress,
 }
 
 /// The account of callers whose access key is not itself an account.
@@ -95,9 +103,21 @@ impl Request {
         let body = request.body().clone();
         let mark = Some(header(MARK)).filter(|mark| !mark.is_empty()).map(str::to_string);
 
+        if let Some((dress, action, params)) = cloudwatch::undressed(request) {
+            return Ok(Self { service: Service::Cloudwatch, action, place, params, body, mark, dress });
+        }
+        let dress = Dress::default();
         if let Some((_, action)) = header("x-amz-target").split_once('.') {
             if part(3).is_none_or(|scope| scope == Service::Dynamodb.scope()) {
-                return Ok(Self { service: Service::Dynamodb, action: action.to_string(), place, params: Params::default(), body, mark });
+                return Ok(Self {
+                    service: Service::Dynamodb,
+                    action: action.to_string(),
+                    place,
+                    params: Params::default(),
+                    body,
+                    mark,
+                    dress,
+                });
             }
             return Err((Service::Dynamodb, AwsError::unsupported(format!("the service {}", part(3).unwrap_or_default()))));
         }
@@ -113,7 +133,7 @@ impl Request {
         let service = service.map_err(|error| (Service::Sts, error))?;
         let action = params.get("Action").map(str::to_string);
         let action = action.ok_or_else(|| (service, AwsError::bad("MissingAction", "no Action in the request")))?;
-        Ok(Self { service, action, place, params, body, mark })
+        Ok(Self { service, action, place, params, body, mark, dress })
     }
 }
 

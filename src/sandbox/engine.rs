@@ -16,7 +16,7 @@ use super::host::Host;
 use super::latency::{Latencies, Speed};
 use super::throttle::Buckets;
 use super::wire::{AwsError, Node, Params};
-use super::{autoscaling, dynamodb, ec2, elbv2, sts};
+use super::{autoscaling, cloudwatch, dynamodb, ec2, elbv2, sts};
 
 pub(super) use keep::Kept;
 
@@ -89,6 +89,7 @@ pub(super) struct State {
     pub autoscaling: autoscaling::Autoscaling,
     pub elbv2: elbv2::Elbv2,
     pub dynamodb: dynamodb::Dynamodb,
+    pub cloudwatch: cloudwatch::Cloudwatch,
     /// ARNs of certificates a listener may name.
     pub certificates: Vec<String>,
     pub rng: fastrand::Rng,
@@ -248,6 +249,7 @@ impl Engine {
             autoscaling: autoscaling::Autoscaling::default(),
             elbv2: elbv2::Elbv2::default(),
             dynamodb: dynamodb::Dynamodb::new(place, self.started, self.wall_at_start),
+            cloudwatch: cloudwatch::Cloudwatch::default(),
             certificates: Vec::new(),
             rng: fastrand::Rng::with_seed(mix),
             buckets: Buckets::default(),
@@ -290,6 +292,7 @@ impl Engine {
         match (verdict, response) {
             (Verdict::LoseReply, _) => Err(ReplyLost),
             (_, Ok(response)) => Ok(response),
+            (_, Err(error)) if request.service == Service::Cloudwatch => Ok(cloudwatch::render_error(request.dress, &error, &request_id)),
             (_, Err(error)) => Ok(door::render_error(request.service, &error, &request_id)),
         }
     }
@@ -317,6 +320,10 @@ impl Engine {
                 Service::Ec2 => ec2::call(&mut call, action),
                 Service::Autoscaling => autoscaling::call(&mut call, action),
                 Service::Elbv2 => elbv2::call(&mut call, action),
+                Service::Cloudwatch => {
+                    let answer = cloudwatch::call(&mut call, action);
+                    return answer.map(|value| cloudwatch::render(request.dress, action, &value, request_id));
+                }
                 Service::Sts | Service::Dynamodb => sts::call(&mut call, action),
             };
             answer.map(|node| door::render_xml(service, action, node, request_id))

@@ -36,6 +36,10 @@ pub(super) struct Latencies {
     pub registration: Duration,
     /// Until every node of a load balancer has a new rule or weight.
     pub weights_spread: Duration,
+    /// How often a load balancer reports to CloudWatch: whole seconds.
+    pub metrics_every: Duration,
+    /// How long after that CloudWatch knows it.
+    pub metrics_late: Duration,
     /// How long a deleted group is still listed.
     pub group_deleted: Duration,
     /// A DynamoDB table's `CREATING`.
@@ -71,6 +75,8 @@ impl Latencies {
                 group_notices: ms(200),
                 registration: ms(200),
                 weights_spread: ms(500),
+                metrics_every: ms(1_000),
+                metrics_late: ms(1_000),
                 group_deleted: ms(300),
                 table_active: ms(300),
                 read: ms(2),
@@ -92,6 +98,8 @@ impl Latencies {
                 group_notices: ms(2_000),
                 registration: ms(5_000),
                 weights_spread: ms(2_000),
+                metrics_every: ms(60_000),
+                metrics_late: ms(60_000),
                 group_deleted: ms(20_000),
                 table_active: ms(8_000),
                 read: ms(60),

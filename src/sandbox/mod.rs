@@ -23,6 +23,9 @@
 //! - A group whose launches fail tries again, later and later; AWS suspends it after a day.
 //! - An image that another account shares can be copied, but it is not listed, and nothing is launched from it (`tests/it/steps/images.rs`).
 //! - Spot never runs short and is never taken back unless somebody says so (`ec2/market.rs`; `tests/it/spot.rs`), and has no price.
+//! - CloudWatch knows a load balancer's counters one fixed delay after each interval (AWS: within minutes), forgets a target group when it is
+//!   deleted, and its alarms change only when somebody sets them. Where machines are quick, intervals are a second, so the number of a
+//!   minute grows while it passes.
 //! - Auto Scaling's token bucket has made-up numbers, since AWS publishes none ([`throttle`]).
 
 pub mod connector;
@@ -34,6 +37,7 @@ mod autoscaling;
 mod balancer;
 #[cfg(test)]
 mod caller;
+mod cloudwatch;
 mod door;
 mod dynamodb;
 mod ec2;

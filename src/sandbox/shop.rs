@@ -32,8 +32,10 @@ pub struct Web {
     pub unreachable: Option<String>,
     /// The store `/orders` are kept in: a GET shows them, a POST adds one.
     pub store: Option<SocketAddr>,
-    /// This long after its first visitor every third page is an error; `/up` stays well. What health checks cannot see.
+    /// This long after its first visitor some pages are errors; `/up` stays well. What health checks cannot see.
     pub fails_after: Option<Duration>,
+    /// One page in so many then.
+    pub fails_every: u64,
 }
 
 struct Serving {
@@ -96,7 +98,7 @@ async fn page(State(serving): State<Arc<Serving>>, uri: Uri) -> Answer {
     if uri.path().ends_with("/slow") {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    if serving.web.fails_after.is_some_and(|after| first.elapsed() >= after) && count % 3 == 0 {
+    if serving.web.fails_after.is_some_and(|after| first.elapsed() >= after) && count.is_multiple_of(serving.web.fails_every.max(1)) {
         return answer(&serving, StatusCode::INTERNAL_SERVER_ERROR, "division by zero in checkout\n".into());
     }
     answer(&serving, StatusCode::OK, format!("{}\n", serving.web.page.trim_end()))

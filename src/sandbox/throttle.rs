@@ -63,6 +63,7 @@ fn costs(request: &Request) -> Vec<(String, Size, f64)> {
             vec![(bucket.to_string(), size, 1.0)]
         }
         Service::Autoscaling => vec![("autoscaling".to_string(), size(100.0, 10.0), 1.0)],
+        Service::Cloudwatch => vec![(format!("cloudwatch {action}"), size(50.0, 50.0), 1.0)],
         Service::Sts | Service::Dynamodb => Vec::new(),
     }
 }

@@ -13,14 +13,18 @@ pub(super) async fn run(cx: &Cx, rule: &RuleKey, before: &Weights, after: &Weigh
 }
 
 /// The way back needs no proof: those visitors were there before. If every visitor is where they were, nothing is written, even if the
-/// idle ones of the rule are others by now.
-pub(super) async fn undo(cx: &Cx, key: &RuleKey, before: &Weights, after: &Weights) -> Undone {
+/// idle ones of the rule are others by now. From a later shift one write leads to where the first began; the earlier ones find it done.
+pub(super) async fn undo(cx: &Cx, key: &RuleKey, before: &Weights, after: &Weights, origin: Option<&Weights>) -> Undone {
     let rule = listener::rule(cx, key).await?;
-    let (from, to) = (route::named(cx, key, after), route::named(cx, key, before));
-    match with_visitors(&route::current(key, &rule)?).eq(with_visitors(&to)) {
-        true => Ok(()),
-        false => route::put(cx, key, &rule, &from, &to).await,
+    let to = route::named(cx, key, origin.unwrap_or(before));
+    let now = route::current(key, &rule)?;
+    if with_visitors(&now).eq(with_visitors(&to)) {
+        return Ok(());
     }
+    // A shift that was begun and not written leaves visitors where the one before it took them.
+    let unwritten = route::named(cx, key, before);
+    let from = if now == unwritten { unwritten } else { route::named(cx, key, after) };
+    route::put(cx, key, &rule, &from, &to).await
 }
 
 fn with_visitors(weights: &Named) -> impl Iterator<Item = (&String, &u16)> {

@@ -26,6 +26,7 @@ mod claims;
 mod clean_box;
 mod commands;
 mod compare_capacity;
+mod consult;
 mod copy_image;
 mod cover_spot;
 mod create_box_rules;
@@ -74,6 +75,7 @@ mod watch_fleet;
 
 pub use claims::strangers;
 pub use commands::{Commands, Finished, Job};
+pub use consult::Consult;
 pub use errands::{Errand, Errands, Reply};
 pub use error::StepError;
 pub use listener::KnownDoor;
@@ -106,6 +108,8 @@ pub struct Cx {
     pub errands: Errands,
     /// Runs commands on the operator's own machine.
     pub commands: Commands,
+    /// Who can be asked what to do.
+    pub consult: Consult,
     /// Takes what is to be told while a step waits.
     pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
 }
@@ -146,8 +150,8 @@ pub async fn run(step: &Step, cx: &Cx) -> Result<String, StepError> {
         Step::RunHook(hook) => run_hook::run(cx, hook).await,
         Step::RunReleaseCommand(run) => run_release_command::run(cx, run).await,
         Step::PinSize { fleet, kind, size, .. } => pin_size::run(cx, fleet, *kind, *size).await,
-        Step::CutOverTraffic { rule, before, after } => cut_over_traffic::run(cx, rule, before, after).await,
-        Step::WatchFleet { fleet, count, span } => watch_fleet::run(cx, fleet, *count, *span).await,
+        Step::CutOverTraffic { rule, before, after, .. } => cut_over_traffic::run(cx, rule, before, after).await,
+        Step::WatchFleet { fleet, count, span, judging } => watch_fleet::run(cx, fleet, *count, *span, judging).await,
         Step::SettleFleet { fleet, kind, min, max } => settle_fleet::run(cx, fleet, *kind, *min, *max).await,
         Step::ResizeFleet { fleet, kind, size_before, size, max } => resize_fleet::run(cx, fleet, *kind, *size_before, *size, *max).await,
         Step::ScaleFleet { fleet, kind, size, max, keep, .. } => {
@@ -197,7 +201,7 @@ pub async fn undo(step: &Step, cx: &Cx) -> Result<(), StepError> {
         Step::LaunchFleet { fleet, kind, .. } => launch_fleet::undo(cx, fleet, *kind).await,
         Step::PinSize { fleet, kind, min_before, .. } => pin_size::undo(cx, fleet, *kind, *min_before).await,
         Step::SetActive { fleet, active } => set_active::undo(cx, fleet, *active).await,
-        Step::CutOverTraffic { rule, before, after } => cut_over_traffic::undo(cx, rule, before, after).await,
+        Step::CutOverTraffic { rule, before, after, origin } => cut_over_traffic::undo(cx, rule, before, after, origin.as_ref()).await,
         Step::SettleFleet { fleet, kind, .. } => settle_fleet::undo(cx, fleet, *kind).await,
         Step::ResizeFleet { fleet, kind, size_before, max, .. } => resize_fleet::undo(cx, fleet, *kind, *size_before, *max).await,
         Step::CoverSpot { fleet, share } => cover_spot::undo(cx, fleet, *share).await,

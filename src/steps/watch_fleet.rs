@@ -1,24 +1,30 @@
-//! Observes the fleet that now has the visitors, for a while. One bad look is no trouble; two in a row, some seconds apart, are.
+//! Observes the fleet that now has visitors, for a while: the health of its instances, what its visitors get against what the fleet before
+//! it gave them, alarms, restarts. One bad look at instances is no trouble; two in a row, some seconds apart, are.
 
 use std::time::Duration;
 
 use super::await_healthy::target;
 use super::error::During;
-use super::{Cx, Done, Progress, StepError};
+use super::{Cx, Done, Progress, StepError, listener};
 use crate::clock::Moment;
-use crate::health::Probe;
+use crate::health::{LAG, Metrics, MetricsTarget, Probe, Seen};
 use crate::model::{FleetKey, Seconds};
+use crate::plan::Judging;
 
 /// Between two looks.
 const PACE: Duration = Duration::from_secs(5);
+/// Between two looks at CloudWatch and the agents, which cost money and calls.
+const RARELY: Duration = Duration::from_secs(30);
 /// Too few healthy instances for this long are trouble.
 const TROUBLE: Duration = Duration::from_secs(10);
 
-pub(super) async fn run(cx: &Cx, fleet: &FleetKey, count: u32, span: Seconds) -> Done {
+pub(super) async fn run(cx: &Cx, fleet: &FleetKey, count: u32, span: Seconds, judging: &Judging) -> Done {
     let started = cx.clock.moment();
     let mut probe = Probe::new(&cx.aws, &cx.clock, target(cx, fleet));
-    let mut short_since: Option<Moment> = None;
-    let mut shown = String::new();
+    let mut metrics = Metrics::new(&cx.aws, metrics_target(cx, fleet, judging).await?);
+    let rarely = (span.duration() / 6).clamp(PACE, RARELY);
+    let (mut short_since, mut asked): (Option<Moment>, Option<Moment>) = (None, None);
+    let (mut seen, mut shown) = (Seen::default(), String::new());
     loop {
         let evidence = probe.look().await.during(&format!("ask about the health of {fleet}"))?;
         let healthy = evidence.healthy();
@@ -33,15 +39,45 @@ pub(super) async fn run(cx: &Cx, fleet: &FleetKey, count: u32, span: Seconds) ->
                 StepError::new(format!("{fleet} has visitors and only {healthy} of {count} instances healthy")).evidence(complaints)
             );
         }
-        let text = format!("{fleet} {healthy}/{count} healthy");
+        let left = span.duration().saturating_sub(cx.clock.since(started));
+        if left.is_zero() || asked.is_none_or(|asked| cx.clock.since(asked) >= rarely) {
+            asked = Some(cx.clock.moment());
+            let instances = evidence.groups.iter().flat_map(|(_, group)| &group.instances).map(|instance| instance.id.clone());
+            seen = metrics.look(&instances.collect::<Vec<_>>()).await;
+            if !seen.worse.is_empty() {
+                return Err(StepError::new(format!("{fleet} serves its visitors worse than they were served before")).evidence(seen.worse));
+            }
+        }
+        let text = match seen.requests {
+            0 => format!("{fleet} {healthy}/{count} healthy"),
+            requests => format!("{fleet} {healthy}/{count} healthy, {requests} requests"),
+        };
         if text != shown {
             (cx.progress)(Progress { text: text.clone(), details: evidence.complaints() });
             shown = text;
         }
-        let left = span.duration().saturating_sub(cx.clock.since(started));
-        if left.is_zero() {
-            return Ok(format!("{fleet} stayed healthy for {span}"));
+        if left.is_zero() && !too_early(cx, judging, &seen, started) {
+            let said = seen.said.iter().map(|said| format!("; {said}")).collect::<String>();
+            return Ok(format!("{fleet} stayed healthy for {span}{said}"));
         }
-        cx.clock.sleep(PACE.min(left)).await;
+        cx.clock.sleep(if left.is_zero() { PACE } else { PACE.min(left) }).await;
     }
+}
+
+/// More visitors are to come, and CloudWatch may not know of the first yet.
+fn too_early(cx: &Cx, judging: &Judging, seen: &Seen, started: Moment) -> bool {
+    judging.percent < 100 && seen.requests == 0 && !seen.blind && cx.clock.since(started) < LAG
+}
+
+async fn metrics_target(cx: &Cx, fleet: &FleetKey, judging: &Judging) -> Result<MetricsTarget, StepError> {
+    let routed = cx.environment.services.iter().any(|service| service.name == fleet.service && service.route.is_some());
+    Ok(MetricsTarget {
+        fleet: fleet.to_string(),
+        target_group: routed.then(|| cx.target_group_name(fleet)),
+        against: judging.against.as_ref().map(|old| (old.to_string(), cx.target_group_name(old))),
+        listener: listener::door(cx).await?.listener,
+        percent: judging.percent,
+        limits: judging.limits,
+        alarms: judging.alarms.clone(),
+    })
 }

@@ -126,6 +126,8 @@ async fn m13_stopped_for_minutes_with_nobody_coming_it_beats_first_and_goes_on()
         while !joe.saw().contains(&"await …".to_string()) {
             joe.clock.sleep(Duration::from_millis(10)).await;
         }
+        // What the stage writes down first is not under way any more.
+        joe.clock.sleep(Duration::from_millis(50)).await;
         joe.clock.sleep_machine(Duration::from_secs(200));
         calls().len()
     };

@@ -52,7 +52,7 @@ const POLICIES: [Policy; 7] = [
         holds: true,
         files: &[
             WORLD,
-            "health/probe.rs",
+            "health/probe.rs health/metrics.rs",
             "steps/await_healthy.rs steps/compare_capacity.rs steps/create_launch_template.rs steps/create_target_group.rs",
             "steps/await_spot.rs steps/cover_spot.rs steps/scale_fleet.rs",
             "steps/claims.rs steps/create_test_rule.rs steps/cut_over_traffic.rs steps/idle_in_route.rs steps/launch_fleet.rs",
@@ -135,8 +135,14 @@ fn read(path: &str) -> String {
 
 /// The prefix of a service's actions, by the file of `src/aws` its methods are in.
 fn service(path: &str) -> Option<(&'static str, &'static str)> {
-    let services =
-        [("ec2", "ec2"), ("autoscaling", "autoscaling"), ("elbv2", "elasticloadbalancing"), ("dynamodb", "dynamodb"), ("sts", "sts")];
+    let services = [
+        ("ec2", "ec2"),
+        ("autoscaling", "autoscaling"),
+        ("elbv2", "elasticloadbalancing"),
+        ("dynamodb", "dynamodb"),
+        ("sts", "sts"),
+        ("cloudwatch", "cloudwatch"),
+    ];
     services.into_iter().find(|(module, _)| path.starts_with(&format!("src/aws/{module}")))
 }
 
@@ -198,7 +204,7 @@ fn actions_of(file: &str, table: &BTreeMap<(String, String), Actions>) -> Action
         return names.into_iter().flat_map(|(_, name, _)| table[&(module.to_string(), name)].clone()).collect();
     }
     let source = crate::architecture::source::Source::new(&path, &read(&path));
-    let services = ["ec2", "autoscaling", "elbv2", "dynamodb", "sts"];
+    let services = ["ec2", "autoscaling", "elbv2", "dynamodb", "sts", "cloudwatch"];
     let called = services
         .iter()
         .flat_map(|module| methods_called(source.production(), module).into_iter().map(|method| (module.to_string(), method)));

@@ -10,10 +10,10 @@ use adstage::clock::Clock;
 use adstage::model::{
     Builder, CapacityKind, Confirm, DeployTiming, Environment, FleetKey, HealthCheck, Hooks, ImageId, Listener, LoadBalancer, OperationId,
     Provenance, ReleaseNumber, Repository, Route, RuleKey, Scheme, Scope, Seconds, Service, ServiceName, Source, UserData, UserService,
-    Weights, World,
+    Watching, Weights, World,
 };
 use adstage::observe::{self, Wants};
-use adstage::plan::{Step, TargetGroupSpec, TemplateSpec};
+use adstage::plan::{Judging, Step, TargetGroupSpec, TemplateSpec};
 use adstage::sandbox::{Misfortune, Options, Sandbox, Speed, When};
 use adstage::steps::{self, Cx, StepError};
 
@@ -73,6 +73,7 @@ fn environment() -> Environment {
             drain: Seconds(30),
             keep_warm: 1,
             min_capacity: 100,
+            watching: Watching::default(),
         },
         hooks: Hooks::default(),
     }
@@ -114,6 +115,7 @@ impl Bench {
             door: steps::KnownDoor::default(),
             errands: steps::Errands::default(),
             commands: steps::Commands::default(),
+            consult: steps::Consult::default(),
             progress: Arc::new(move |progress| listener.lock().unwrap().push(progress.text)),
         };
         Self { sandbox, cx, told }
@@ -185,7 +187,7 @@ fn weights(pairs: &[(u32, u16)]) -> Weights {
 }
 
 fn cut_over(before: &[(u32, u16)], after: &[(u32, u16)]) -> Step {
-    Step::CutOverTraffic { rule: rule(), before: weights(before), after: weights(after) }
+    Step::CutOverTraffic { rule: rule(), before: weights(before), after: weights(after), origin: None }
 }
 
 fn idle(before: &[(u32, u16)], after: &[(u32, u16)]) -> Step {
@@ -236,7 +238,7 @@ fn second_release() -> Vec<Step> {
         Step::CompareCapacity { candidate: fleet("web", 2), live: fleet("web", 1), share: 100 },
         Step::PinSize { fleet: fleet("web", 1), kind: CapacityKind::OnDemand, min_before: 2, size: 2 },
         cut_over(&[(1, 100), (2, 0)], &[(1, 0), (2, 100)]),
-        Step::WatchFleet { fleet: fleet("web", 2), count: 2, span: Seconds(60) },
+        Step::WatchFleet { fleet: fleet("web", 2), count: 2, span: Seconds(60), judging: Judging::default() },
         Step::SettleFleet { fleet: fleet("web", 2), kind: CapacityKind::OnDemand, min: 2, max: 4 },
     ]);
     steps
@@ -457,7 +459,10 @@ async fn a_release_that_never_answers_well_ends_at_the_deadline_with_the_load_ba
 async fn trouble_after_the_cutover_is_seen_and_said() {
     let bench = Bench::set_up().await;
     bench.run_all(&candidate("web", 1, "sick-after=90")).await;
-    let error = bench.run(&Step::WatchFleet { fleet: fleet("web", 1), count: 2, span: Seconds(300) }).await.unwrap_err();
+    let error = bench
+        .run(&Step::WatchFleet { fleet: fleet("web", 1), count: 2, span: Seconds(300), judging: Judging::default() })
+        .await
+        .unwrap_err();
     assert!(error.what.starts_with("web-r1 has visitors and only "), "{error}");
 }
 

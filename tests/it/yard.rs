@@ -44,6 +44,8 @@ pub struct Operator {
     pub interrupt: watch::Sender<Option<Interrupt>>,
     /// What runs hooks on their machine.
     pub commands: Commands,
+    /// Who can be asked what to do: nobody.
+    pub consult: Mutex<adstage::steps::Consult>,
 }
 
 /// Every operator here waits long enough to take over.
@@ -132,6 +134,7 @@ pub fn environment() -> Environment {
             drain: Seconds(20),
             keep_warm: 1,
             min_capacity: 100,
+            watching: Watching::default(),
         },
         hooks: Hooks::default(),
     }
@@ -194,7 +197,21 @@ impl Yard {
             guards: Arc::default(),
             interrupt,
             commands: Commands::default(),
+            consult: Mutex::default(),
         }
+    }
+
+    /// The account's CloudWatch, for whoever sets alarms by hand.
+    pub fn cloudwatch(&self) -> aws_sdk_cloudwatch::Client {
+        let keys = aws_credential_types::Credentials::new(&self.environment.account, "sandbox", None, None, "test");
+        let config = aws_sdk_cloudwatch::Config::builder()
+            .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
+            .region(aws_config::Region::new(self.environment.region.clone()))
+            .endpoint_url("http://sandbox.invalid")
+            .credentials_provider(keys)
+            .http_client(self.sandbox.http_client())
+            .sleep_impl(aws_smithy_async::rt::sleep::SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new()));
+        aws_sdk_cloudwatch::Client::from_conf(config.build())
     }
 
     /// What a visitor of a path gets: the status, and the target group that answered.
@@ -497,6 +514,7 @@ impl Operator {
             door: KnownDoor::default(),
             errands: self.errands(),
             commands: self.commands.clone(),
+            consult: self.consult.lock().unwrap().clone(),
             progress: Arc::new(|_| ()),
         }
     }

@@ -1,7 +1,7 @@
 use crate::model::{
     AppName, CapacityKind, Conditions, Confirm, DeployTiming, Fleet, Group, Head, HealthCheck, Hooks, ImageId, Listener, LoadBalancer,
     LockRecord, LockState, OperationId, OperationKind, OperationRecord, Records, Release, ReleaseRecord, RepositoryName, Rule, Scheme,
-    Seconds, ServiceName, TargetGroup, Verdict,
+    Seconds, ServiceName, TargetGroup, Verdict, Watching,
 };
 
 use super::*;
@@ -57,6 +57,7 @@ fn environment() -> Environment {
             drain: Seconds(30),
             keep_warm: 1,
             min_capacity: 100,
+            watching: Watching::default(),
         },
         hooks: Hooks::default(),
     }

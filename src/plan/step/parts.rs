@@ -4,7 +4,29 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{FleetKey, HealthCheck, Hook, ImageId, RepositoryName, Seconds, ServiceName, TimedCommand};
+use crate::model::{FleetKey, HealthCheck, Hook, ImageId, Limits, OnTrouble, RepositoryName, Seconds, ServiceName, TimedCommand};
+
+/// What a fleet with visitors is held to, besides the health of its instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judging {
+    /// The fleet whose visitors it gets; none for a worker and for a first release: then there is nothing to compare with.
+    pub against: Option<FleetKey>,
+    /// Share of the visitors it has.
+    pub percent: u16,
+    /// From where on it does worse.
+    pub limits: Limits,
+    /// CloudWatch alarms by name.
+    pub alarms: Vec<String>,
+    /// What becomes of trouble.
+    pub on_trouble: OnTrouble,
+}
+
+impl Default for Judging {
+    fn default() -> Self {
+        let (limits, on_trouble) = (Limits::default(), OnTrouble::default());
+        Self { against: None, percent: 100, limits, alarms: Vec::new(), on_trouble }
+    }
+}
 
 /// One target group of a review box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

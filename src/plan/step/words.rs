@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{BoxGroup, HookRun, ReleaseRun, Step};
+use super::{BoxGroup, HookRun, Judging, ReleaseRun, Step};
 use crate::model::{Seconds, ServiceName, instances};
 
 impl fmt::Display for Step {
@@ -28,8 +28,11 @@ impl fmt::Display for Step {
                 write!(f, "spot that {fleet} does not get ({} wanted) is covered with on-demand instances", share.spot)
             }
             Self::CompareCapacity { .. } | Self::RunHook(_) | Self::RunReleaseCommand(_) => of_proof(self, f),
-            Self::CutOverTraffic { rule, before, after } => write!(f, "route {rule}: {before} -> {after}"),
-            Self::WatchFleet { fleet, count, span } => write!(f, "{fleet} stays healthy, {count} of {count}, for {span}"),
+            Self::CutOverTraffic { rule, before, after, .. } => write!(f, "route {rule}: {before} -> {after}"),
+            Self::WatchFleet { fleet, count, span, judging } => {
+                write!(f, "{fleet} stays healthy, {count} of {count}, for {span}")?;
+                watched(judging, f)
+            }
             Self::LaunchFleet { .. }
             | Self::PinSize { .. }
             | Self::SettleFleet { .. }
@@ -109,6 +112,17 @@ fn of_proof(step: &Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Every other step has its words elsewhere.
         _ => Ok(()),
     }
+}
+
+/// What is not the same at every watch.
+fn watched(judging: &Judging, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if judging.percent < 100 {
+        write!(f, " at {} %", judging.percent)?;
+    }
+    if judging.alarms.is_empty() {
+        return Ok(());
+    }
+    write!(f, "; alarms {}", judging.alarms.join(", "))
 }
 
 /// The same for the steps of review boxes.

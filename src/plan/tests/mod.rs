@@ -12,6 +12,7 @@ mod scale;
 mod select;
 mod setup;
 mod shelf;
+mod shift;
 mod world;
 
 use crate::model::{Environment, World};

@@ -323,9 +323,13 @@ fn cut_after_any_stage_the_rest_remains() {
         "web: r40 x2 warm, r41 x2 live, before=r40; worker: r40 x0 out, r41 x1 live, before=r40",
     ];
     for line in lines {
-        let (environment, mut start) = world(line);
+        let (mut environment, mut start) = world(line);
         start.fleets.iter_mut().for_each(healthy);
-        let plans = [deploy(&environment, &start, &DeployRequest::default()), rollback(&environment, &start, &RollbackRequest::default())];
+        let at_once = deploy(&environment, &start, &DeployRequest::default());
+        let shift = |percent| crate::model::Shift { percent, watch: Seconds(180) };
+        environment.timing.watching.shifts = [10, 50, 100].map(shift).into();
+        let plans =
+            [at_once, deploy(&environment, &start, &DeployRequest::default()), rollback(&environment, &start, &RollbackRequest::default())];
         for plan in plans.into_iter().flatten() {
             for cut in 0..=plan.stages.len() {
                 let there = after(&plan, &start, cut);

@@ -67,6 +67,7 @@ pub fn environment(services: &[&str]) -> Environment {
             drain: Seconds(30),
             keep_warm: 1,
             min_capacity: 100,
+            watching: Watching::default(),
         },
         hooks: Hooks::default(),
     }

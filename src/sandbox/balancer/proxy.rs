@@ -102,7 +102,8 @@ impl Proxy {
         };
         let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
         if let Some(engine) = self.engine.upgrade() {
-            engine.within(&self.place, |state, _| elbv2::count(state, &to.target_group, &to.instance, status, started.elapsed()));
+            let took = started.elapsed();
+            engine.within(&self.place, |state, context| elbv2::count(state, context, &to.target_group, &to.instance, status, took));
             if let Err(status) = answer {
                 return self.refuse(&engine, status);
             }

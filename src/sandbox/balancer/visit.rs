@@ -96,8 +96,8 @@ impl Engine {
             Some(Err(ProbeError::Refused)) | None => (502, None),
         };
         let took = self.now().saturating_sub(started);
-        self.within(&place, |state, _| {
-            elbv2::count(state, &to.target_group, &to.instance, answered, took);
+        self.within(&place, |state, context| {
+            elbv2::count(state, context, &to.target_group, &to.instance, answered, took);
             if answered.is_none() {
                 elbv2::count_refusal(state, &listener, status);
             }

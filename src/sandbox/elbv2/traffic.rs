@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::conditions::Condition;
 use super::state::TargetGroup;
 use super::targets;
-use crate::sandbox::engine::State;
+use crate::sandbox::engine::{Context, State};
 
 /// Counters of a target group, from the start.
 #[derive(Debug, Clone, Default)]
@@ -21,12 +21,70 @@ pub(in crate::sandbox) struct Traffic {
     /// Sum of the times until targets answered.
     pub waited: Duration,
     pub by_target: BTreeMap<String, u64>,
+    /// What CloudWatch is told, by the beginning of each interval.
+    tallies: BTreeMap<i64, Tally>,
+}
+
+/// What a target group got in one interval.
+#[derive(Debug, Clone, Default)]
+pub(in crate::sandbox) struct Tally {
+    pub requests: u64,
+    /// Answers of targets by class: 1xx to 5xx.
+    pub classes: [u64; 5],
+    /// Requests no target answered.
+    pub errors: u64,
+    /// Seconds until answers, not more than [`SAMPLES`] of them.
+    pub times: Vec<f64>,
+}
+
+/// Answers of one interval whose times are kept.
+const SAMPLES: usize = 2_000;
+/// Intervals that are kept.
+const INTERVALS: usize = 8_000;
+
+impl Tally {
+    fn add(&mut self, class: Option<usize>, took: Duration) {
+        self.requests += 1;
+        match class.and_then(|class| self.classes.get_mut(class)) {
+            Some(class) => *class += 1,
+            None => self.errors += 1,
+        }
+        if self.times.len() < SAMPLES && class.is_some() {
+            self.times.push(took.as_secs_f64());
+        }
+    }
+}
+
+/// What CloudWatch was told of the target groups with these dimensions.
+pub(in crate::sandbox) fn tallies(state: &State, dimensions: &BTreeMap<String, String>) -> Vec<(i64, Tally)> {
+    let ends = |arn: &str, name: &str, before: char| {
+        dimensions.get(name).is_none_or(|wanted| arn.strip_suffix(wanted.as_str()).is_some_and(|rest| rest.ends_with(before)))
+    };
+    let groups = state.elbv2.target_groups.values().filter(|group| {
+        let balancers = state.elbv2.used_by(&group.arn);
+        ends(&group.arn, "TargetGroup", ':') && balancers.iter().any(|arn| ends(arn, "LoadBalancer", '/'))
+    });
+    groups.flat_map(|group| group.traffic.tallies.iter().map(|(at, tally)| (*at, tally.clone()))).collect()
 }
 
 /// A request that went to a target: its status, or none if the target did not answer.
-pub(in crate::sandbox) fn count(state: &mut State, target_group: &str, instance: &str, status: Option<u16>, took: Duration) {
+pub(in crate::sandbox) fn count(
+    state: &mut State,
+    context: Context<'_>,
+    target_group: &str,
+    instance: &str,
+    status: Option<u16>,
+    took: Duration,
+) {
     let Some(group) = state.elbv2.target_groups.get_mut(target_group) else { return };
     let traffic = &mut group.traffic;
+    let every = i64::try_from(context.latencies.metrics_every.as_secs()).unwrap_or(60).max(1);
+    let interval = context.wall.as_second() - context.wall.as_second().rem_euclid(every);
+    let number = status.map(|status| usize::from(status / 100).wrapping_sub(1));
+    traffic.tallies.entry(interval).or_default().add(number, took);
+    if traffic.tallies.len() > INTERVALS {
+        traffic.tallies.pop_first();
+    }
     traffic.requests += 1;
     traffic.waited += took;
     *traffic.by_target.entry(instance.to_string()).or_default() += 1;

@@ -10,7 +10,7 @@ use crate::sandbox::faults::Faults;
 use crate::sandbox::host::Host;
 use crate::sandbox::latency::Latencies;
 use crate::sandbox::throttle::Buckets;
-use crate::sandbox::{autoscaling, dynamodb, ec2, elbv2};
+use crate::sandbox::{autoscaling, cloudwatch, dynamodb, ec2, elbv2};
 
 /// An engine at one moment.
 pub(in crate::sandbox) struct Kept {
@@ -27,6 +27,7 @@ struct KeptState {
     autoscaling: autoscaling::Autoscaling,
     elbv2: elbv2::Elbv2,
     dynamodb: dynamodb::Kept,
+    cloudwatch: cloudwatch::Cloudwatch,
     certificates: Vec<String>,
     rng: fastrand::Rng,
     buckets: Buckets,
@@ -40,6 +41,7 @@ impl State {
             autoscaling: self.autoscaling.clone(),
             elbv2: self.elbv2.clone(),
             dynamodb: self.dynamodb.keep(),
+            cloudwatch: self.cloudwatch.clone(),
             certificates: self.certificates.clone(),
             rng: self.rng.clone(),
             buckets: self.buckets.clone(),
@@ -55,6 +57,7 @@ impl KeptState {
             autoscaling: self.autoscaling.clone(),
             elbv2: self.elbv2.clone(),
             dynamodb: dynamodb::Dynamodb::again(&self.dynamodb, &self.place, started, wall_at_start),
+            cloudwatch: self.cloudwatch.clone(),
             certificates: self.certificates.clone(),
             rng: self.rng.clone(),
             buckets: self.buckets.clone(),

@@ -13,6 +13,7 @@
 //! | `crash` | exits as soon as it is started, again and again |
 //! | `late` | is up only after [`LATE`] |
 //! | `sick-after=SECONDS` | is well for so long after boot, then answers 503 |
+//! | `fails=COUNT` | is well, but one in so many of its visitors' requests gets a 500: what health checks do not see |
 //! | `boot-failed` | the agent cannot start anything |
 //! | `provision-failed` | the first repository's build fails |
 //! | `release-failed`, `release-hangs` | is well, but the release's own command fails, or is never heard of |
@@ -23,6 +24,7 @@
 //! A review box is up once it has checked out and built what is not as on its image, and ends when the moment in its tag
 //! `adstage:expires` has come, wherever that was moved meanwhile.
 
+mod kept;
 mod play;
 
 use std::collections::BTreeMap;
@@ -40,6 +42,8 @@ use crate::sandbox::engine::{Engine, pause};
 use crate::sandbox::latency::Speed;
 use play::{active, play};
 
+pub(in crate::sandbox) use kept::Kept;
+
 /// When a `late` service is up, after boot.
 pub(in crate::sandbox) const LATE: Duration = Duration::from_secs(120);
 
@@ -53,16 +57,9 @@ pub(in crate::sandbox) struct Scripted {
     machines: Mutex<BTreeMap<String, Scene>>,
     images: Mutex<BTreeMap<String, ()>>,
     next_address: AtomicU32,
+    /// Visitors' requests to services scripted to fail some.
+    visits: AtomicU32,
     engine: OnceLock<Weak<Engine>>,
-}
-
-/// A host at one moment: how long ago each machine was started, and stopped.
-pub(in crate::sandbox) struct Kept {
-    boot: Duration,
-    provision: Duration,
-    machines: Vec<(String, Scene, Duration, Option<Duration>)>,
-    images: BTreeMap<String, ()>,
-    next_address: u32,
 }
 
 /// One machine's play.
@@ -145,37 +142,7 @@ impl Scripted {
             machines: Mutex::default(),
             images: Mutex::default(),
             next_address: AtomicU32::new(u32::from(Ipv4Addr::new(127, 77, 0, 1))),
-            engine: OnceLock::new(),
-        }
-    }
-
-    /// Every machine and image as it is now.
-    pub fn keep(&self) -> Kept {
-        let now = Instant::now();
-        let age = |at: Instant| now.saturating_duration_since(at);
-        let machine = |(id, scene): (&String, &Scene)| (id.clone(), scene.clone(), age(scene.started), scene.stopped.map(age));
-        Kept {
-            boot: self.boot,
-            provision: self.provision,
-            machines: self.machines().iter().map(machine).collect(),
-            images: self.images.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            next_address: self.next_address.load(Ordering::Relaxed),
-        }
-    }
-
-    /// A host that goes on from there.
-    pub fn again(kept: &Kept) -> Self {
-        let now = Instant::now();
-        let machine = |(id, scene, started, stopped): &(String, Scene, Duration, Option<Duration>)| {
-            let scene = Scene { started: now - *started, stopped: stopped.map(|age| now - age), ..scene.clone() };
-            (id.clone(), scene)
-        };
-        Self {
-            boot: kept.boot,
-            provision: kept.provision,
-            machines: Mutex::new(kept.machines.iter().map(machine).collect()),
-            images: Mutex::new(kept.images.clone()),
-            next_address: AtomicU32::new(kept.next_address),
+            visits: AtomicU32::default(),
             engine: OnceLock::new(),
         }
     }
@@ -277,6 +244,21 @@ impl Scripted {
         if let Some(at) = ready {
             say(at, json!({ "event": "ready", "services": names }));
         }
+    }
+
+    /// What a visitor of any page but the health path gets.
+    fn page(&self, id: &str, port: u16) -> Result<u16, ProbeError> {
+        let health = self.health(id, port)?;
+        let fails = |scene: &Scene| match &scene.play {
+            Play::Services { services, .. } => {
+                let service = services.values().find(|service| service.port == Some(port))?;
+                service.script().strip_prefix("fails=")?.parse::<u32>().ok()
+            }
+            _ => None,
+        };
+        let Some(every) = self.machines().get(id).and_then(fails) else { return Ok(health) };
+        let count = self.visits.fetch_add(1, Ordering::Relaxed);
+        Ok(if count.is_multiple_of(every) { 500 } else { health })
     }
 
     fn health(&self, id: &str, port: u16) -> Result<u16, ProbeError> {
@@ -396,8 +378,8 @@ impl Host for Scripted {
         self.images.lock().unwrap_or_else(PoisonError::into_inner).remove(image);
     }
 
-    fn probe(&self, id: &str, port: u16, _path: &str, timeout: Duration) -> ProbeFuture {
-        let result = self.health(id, port);
+    fn probe(&self, id: &str, port: u16, path: &str, timeout: Duration) -> ProbeFuture {
+        let result = if path == "/up" { self.health(id, port) } else { self.page(id, port) };
         Box::pin(async move {
             if result == Err(ProbeError::Timeout) {
                 pause(timeout).await;

@@ -1,5 +1,6 @@
 //! The wire formats: form fields in, XML or JSON out. No behaviour here.
 
+pub(super) mod cbor;
 mod error;
 mod node;
 mod params;

@@ -25,6 +25,23 @@ impl Params {
         root
     }
 
+    /// From a JSON value: members of a list are numbered from 1.
+    pub fn from_json(value: &serde_json::Value) -> Self {
+        use serde_json::Value;
+        match value {
+            Value::Object(fields) => {
+                Self { value: None, children: fields.iter().map(|(name, value)| (name.clone(), Self::from_json(value))).collect() }
+            }
+            Value::Array(items) => {
+                let member = |(at, item): (usize, &Value)| ((at + 1).to_string(), Self::from_json(item));
+                Self { value: None, children: items.iter().enumerate().map(member).collect() }
+            }
+            Value::Null => Self::default(),
+            Value::String(text) => Self { value: Some(text.clone()), children: BTreeMap::new() },
+            other => Self { value: Some(other.to_string()), children: BTreeMap::new() },
+        }
+    }
+
     /// A nested structure; empty if absent.
     pub fn child(&self, name: &str) -> &Params {
         static NONE: Params = Params { value: None, children: BTreeMap::new() };

@@ -24,7 +24,7 @@ const fn family(start: Start, deed: Deed, nexts: &'static [Deed]) -> Family {
 
 const SERVING: &[Deed] = &[Deed::Rollback, Deed::Deploy, Deed::Resume, Deed::Abort];
 
-pub static FAMILIES: [Family; 17] = [
+pub static FAMILIES: [Family; 21] = [
     family(Start::Bare, Deed::Setup, &[Deed::Setup, Deed::Abort]),
     family(Start::Empty, Deed::Bake, &[Deed::Bake]),
     family(Start::Boxes, Deed::ReviewCreate, &[Deed::ReviewCreate, Deed::ReviewDelete]),
@@ -43,6 +43,10 @@ pub static FAMILIES: [Family; 17] = [
     family(Start::Between, Deed::Resume, SERVING),
     family(Start::Between, Deed::Abort, SERVING),
     family(Start::Settling, Deed::Resume, SERVING),
+    family(Start::Gradual, Deed::Deploy, SERVING),
+    family(Start::Shifting, Deed::Resume, SERVING),
+    family(Start::Shifting, Deed::Abort, SERVING),
+    family(Start::Shifting, Deed::Rollback, SERVING),
 ];
 
 impl Family {

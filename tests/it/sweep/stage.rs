@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use adstage::clock::Clock;
-use adstage::model::{Environment, Review, Seconds};
+use adstage::model::{Environment, Review, Seconds, Shift};
 use adstage::sandbox::{Kept, Misfortune, Options, Sandbox, When};
 
 use crate::yard::{Yard, environment, review};
@@ -32,17 +32,32 @@ pub enum Start {
     Shelf,
     /// r2 serves, r1 is warm.
     Live,
-    /// The same, and a deploy of r3 is cut short: its fleets are launched.
+    /// The same, where visitors come in two shifts.
+    Gradual,
+    /// r2 serves, r1 is warm, and a deploy of r3 is cut short: its fleets are launched.
     Launched,
     /// One route has moved, the other has not.
     Between,
     /// All visitors have moved.
     Settling,
+    /// Some of every route's visitors have.
+    Shifting,
 }
 
 impl Start {
-    pub const ALL: [Self; 9] =
-        [Self::Bare, Self::Empty, Self::Boxes, Self::BoxReady, Self::Shelf, Self::Live, Self::Launched, Self::Between, Self::Settling];
+    pub const ALL: [Self; 11] = [
+        Self::Bare,
+        Self::Empty,
+        Self::Boxes,
+        Self::BoxReady,
+        Self::Shelf,
+        Self::Live,
+        Self::Gradual,
+        Self::Launched,
+        Self::Between,
+        Self::Settling,
+        Self::Shifting,
+    ];
 }
 
 /// An account at one moment, and how old it is.
@@ -78,7 +93,7 @@ impl Start {
     }
 
     fn stage(self) -> &'static Stage {
-        static STAGES: [OnceLock<Stage>; 9] = [const { OnceLock::new() }; 9];
+        static STAGES: [OnceLock<Stage>; 11] = [const { OnceLock::new() }; 11];
         STAGES[self as usize].get_or_init(|| std::thread::spawn(move || runtime().block_on(self.build())).join().expect("a stage"))
     }
 
@@ -110,7 +125,11 @@ impl Start {
             greet(&mut yard, "two");
             yard.operator("ana").await.deploy().await.well();
         }
-        if self > Self::Live {
+        if matches!(self, Self::Gradual | Self::Shifting) {
+            let shift = |percent| Shift { percent, watch: Seconds(10) };
+            yard.environment.timing.watching.shifts = [10, 100].map(shift).into();
+        }
+        if self > Self::Gradual {
             self.cut_short(&mut yard).await;
         }
         // Until nothing moves any more, and a lease has lapsed.
@@ -132,6 +151,7 @@ impl Start {
         let reached = || match self {
             Self::Launched => eve.saw().iter().any(|line| line == "await …"),
             Self::Between => moved(yard) == before + 4,
+            Self::Shifting => eve.saw().iter().any(|line| line == "watch …"),
             _ => eve.saw().iter().any(|line| line == "settle …"),
         };
         let watching = async {

@@ -214,6 +214,9 @@ fn named(request: &HttpRequest) -> (String, String) {
     if let Some(target) = request.headers().get("x-amz-target") {
         return ("dynamodb".to_string(), target.rsplit('.').next().unwrap_or_default().to_string());
     }
+    if let Some((_, action)) = request.uri().split_once("/operation/") {
+        return ("monitoring".to_string(), action.to_string());
+    }
     let scope = request.headers().get("authorization").unwrap_or_default();
     let service = scope.split('/').nth(3).unwrap_or_default().to_string();
     let body = std::str::from_utf8(request.body().bytes().unwrap_or_default()).unwrap_or_default();

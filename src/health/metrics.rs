@@ -1,0 +1,198 @@
+//! Gathers what CloudWatch and the agents know of a fleet with visitors, and says whether it serves them worse than the fleet before it.
+//! Whatever cannot be asked is said, and is evidence neither for nor against.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::aws::{AlarmInfo, Aws, Error, Minutes, gather};
+use crate::model::{ConsoleLine, Limits};
+
+use super::traffic::{Served, Traffic, served};
+
+/// CloudWatch knows what load balancers counted after so long at the latest (*CloudWatch metrics for your Application Load Balancer*: once
+/// a minute; others see it two or three minutes later).
+pub const LAG: Duration = Duration::from_secs(180);
+
+/// What the old fleet did before is looked at over so many seconds.
+const BEFORE: i64 = 15 * 60;
+/// Agents listened to: the instances of one fleet fail alike.
+const CONSOLES: usize = 5;
+/// Starts of crashed services, all instances together, that are trouble.
+const RESTARTS: u32 = 3;
+
+/// What is watched, by name.
+#[derive(Debug, Clone)]
+pub struct MetricsTarget {
+    /// The fleet, for people.
+    pub fleet: String,
+    /// Its target group; none if it has no visitors.
+    pub target_group: Option<String>,
+    /// The fleet before it, for people, and its target group.
+    pub against: Option<(String, String)>,
+    /// ARN of the listener visitors use.
+    pub listener: String,
+    /// Share of the visitors it has.
+    pub percent: u16,
+    /// From where on it does worse.
+    pub limits: Limits,
+    /// Alarms by name.
+    pub alarms: Vec<String>,
+}
+
+/// What there was to see.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// What speaks against it; nothing if nothing does.
+    pub worse: Vec<String>,
+    /// What else is to be said of it, one line.
+    pub said: Vec<String>,
+    /// Requests known of.
+    pub requests: u64,
+    /// CloudWatch could not be asked.
+    pub blind: bool,
+}
+
+/// The watch over one fleet; remembers when it began and how often its services had been restarted by then.
+#[derive(Debug)]
+pub struct Metrics<'a> {
+    aws: &'a Aws,
+    target: MetricsTarget,
+    began: Timestamp,
+    restarts: Option<BTreeMap<String, u32>>,
+}
+
+impl<'a> Metrics<'a> {
+    /// A watch that begins now.
+    pub fn new(aws: &'a Aws, target: MetricsTarget) -> Self {
+        let began = aws.dynamodb.now();
+        Self { aws, target, began, restarts: None }
+    }
+
+    /// One look, at these instances too.
+    pub async fn look(&mut self, instances: &[String]) -> Seen {
+        let mut seen = Seen::default();
+        let some: Vec<String> = instances.iter().take(CONSOLES).cloned().collect();
+        let consoles = gather(some.iter().map(|id| self.aws.ec2.console(id)));
+        let (traffic, alarms, consoles) = tokio::join!(self.traffic(), self.alarms(), consoles);
+        match traffic {
+            Ok(Some((new, old))) => self.compare(&new, &old, &mut seen),
+            Ok(None) => {}
+            Err(error) => {
+                seen.blind = true;
+                seen.said.push(format!("errors and latency were not judged: {error}"));
+            }
+        }
+        match alarms {
+            Ok(alarms) => self.alarmed(&alarms, &mut seen),
+            Err(error) => seen.said.push(format!("alarms were not looked at: {error}")),
+        }
+        let read = some.into_iter().zip(consoles).filter_map(|(id, text)| Some((id, ConsoleLine::all_of(&text.ok()?))));
+        self.restarted(read.collect(), &mut seen);
+        seen
+    }
+
+    async fn alarms(&self) -> Result<Vec<AlarmInfo>, Error> {
+        self.aws.cloudwatch.alarms(&self.target.alarms).await
+    }
+
+    /// What the new fleet's visitors got since it has them, and what the old one's: beside it, if there were enough, else before.
+    async fn traffic(&self) -> Result<Option<(Traffic, Traffic)>, Error> {
+        let Some(own) = &self.target.target_group else { return Ok(None) };
+        let names = std::iter::once(own).chain(self.target.against.as_ref().map(|(_, group)| group));
+        let mut groups = Vec::new();
+        for found in gather(names.map(|name| self.aws.elbv2.target_group(name))).await {
+            let Some(group) = found? else { continue };
+            groups.extend(group.arn.rsplit_once(':').map(|(_, end)| end.to_string()));
+        }
+        // arn:…:listener/app/NAME/ID/LISTENER
+        let balancer = self.target.listener.split_once(":listener/").and_then(|(_, end)| end.rsplit_once('/')).map(|(name, _)| name);
+        let minute = self.began.as_second() - self.began.as_second().rem_euclid(60);
+        let from = Timestamp::from_second(minute - BEFORE).unwrap_or(self.began);
+        let to = self.aws.dynamodb.now() + SignedDuration::from_secs(60);
+        let found = self.aws.cloudwatch.traffic(balancer.unwrap_or_default(), &groups, from, to).await?;
+        let new = found.first().map(|minutes| total(minutes, |at| at >= minute)).unwrap_or_default();
+        let old = |when: &dyn Fn(i64) -> bool| found.get(1).map(|minutes| total(minutes, when)).unwrap_or_default();
+        let beside = old(&|at| at >= minute);
+        let enough = self.target.percent < 100 && beside.requests >= u64::from(self.target.limits.requests);
+        Ok(Some((new, if enough { beside } else { old(&|at| at < minute) })))
+    }
+
+    fn compare(&self, new: &Traffic, old: &Traffic, seen: &mut Seen) {
+        let Limits { requests, .. } = self.target.limits;
+        seen.requests = new.requests;
+        let before = self.target.against.as_ref().map(|(fleet, _)| fleet.as_str());
+        match served(new, old, &self.target.limits) {
+            Served::Worse(lines) => seen.worse.extend(lines),
+            Served::TooLittle => seen.said.push(format!("too few requests to judge it by: {} of {requests}", new.requests)),
+            Served::Well => {
+                let as_well = before.map(|before| format!(", as well served as by {before}")).unwrap_or_default();
+                seen.said.push(format!("{} requests, {} failed{as_well}", new.requests, new.failed));
+            }
+        }
+    }
+
+    fn alarmed(&self, alarms: &[AlarmInfo], seen: &mut Seen) {
+        for name in &self.target.alarms {
+            match alarms.iter().find(|alarm| alarm.name == *name) {
+                None => seen.said.push(format!("there is no alarm {name}")),
+                Some(alarm) if alarm.on && alarm.since.is_some_and(|since| since.as_second() < self.began.as_second()) => {
+                    seen.said.push(format!("alarm {name} had gone off before"));
+                }
+                Some(alarm) if alarm.on => seen.worse.push(format!("alarm {name} has gone off: {}", alarm.reason)),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Services that crashed since the watch began.
+    fn restarted(&mut self, consoles: BTreeMap<String, Vec<ConsoleLine>>, seen: &mut Seen) {
+        let now: BTreeMap<String, u32> = consoles.iter().map(|(id, lines)| (id.clone(), restarts(lines))).collect();
+        let Some(before) = &self.restarts else {
+            self.restarts = Some(now);
+            return;
+        };
+        let crashed = |id: &String, count: u32| count.saturating_sub(before.get(id).copied().unwrap_or(count));
+        let total: u32 = now.iter().map(|(id, count)| crashed(id, *count)).sum();
+        if total == 0 {
+            return;
+        }
+        let text = format!("services of {} ended and were started again, {total} times", self.target.fleet);
+        if total < RESTARTS {
+            seen.said.push(text);
+            return;
+        }
+        seen.worse.push(text);
+        let worst = now.iter().max_by_key(|(id, count)| crashed(id, **count)).map(|(id, _)| id);
+        let last = worst.and_then(|id| consoles.get(id)?.iter().rev().find(|line| !line.tail().is_empty()).map(|line| (id, line)));
+        if let Some((id, line)) = last {
+            seen.worse.push(format!("{id}: {}", line.describe()));
+            seen.worse.extend(line.tail().iter().rev().take(3).rev().map(|line| format!("| {line}")));
+        }
+    }
+}
+
+/// How often the services of an instance were started again.
+fn restarts(lines: &[ConsoleLine]) -> u32 {
+    let mut most = BTreeMap::new();
+    for line in lines {
+        if let ConsoleLine::Exited { service, restarts, .. } | ConsoleLine::CrashLooping { service, restarts, .. } = line {
+            let count = most.entry(service).or_insert(0);
+            *count = (*count).max(*restarts);
+        }
+    }
+    most.values().sum()
+}
+
+/// All minutes that count, in one. How long answers took is the mean of the minutes', by their requests.
+fn total(minutes: &Minutes, counts: impl Fn(i64) -> bool) -> Traffic {
+    let (mut sum, mut timed, mut time) = ((0.0, 0.0), 0.0, 0.0);
+    for minute in minutes.iter().filter(|(at, _)| counts(**at)).map(|(_, minute)| minute) {
+        sum = (sum.0 + minute.requests, sum.1 + minute.failed);
+        if let Some(ninth) = minute.ninth {
+            (timed, time) = (timed + minute.requests, time + ninth * minute.requests);
+        }
+    }
+    Traffic { requests: sum.0 as u64, failed: sum.1 as u64, ninth: (timed > 0.0).then(|| time / timed) }
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{BoxGroup, HookRun, Judging, ReleaseRun, Step};
-use crate::model::{Seconds, ServiceName, instances};
+use crate::model::{FleetKey, Seconds, ServiceName, instances};
 
 impl fmt::Display for Step {
     /// One line, as a reviewer would read it aloud.
@@ -29,10 +29,7 @@ impl fmt::Display for Step {
             }
             Self::CompareCapacity { .. } | Self::RunHook(_) | Self::RunReleaseCommand(_) => of_proof(self, f),
             Self::CutOverTraffic { rule, before, after, .. } => write!(f, "route {rule}: {before} -> {after}"),
-            Self::WatchFleet { fleet, count, span, judging } => {
-                write!(f, "{fleet} stays healthy, {count} of {count}, for {span}")?;
-                watched(judging, f)
-            }
+            Self::WatchFleet { fleet, count, span, judging } => watched(fleet, *count, *span, judging, f),
             Self::LaunchFleet { .. }
             | Self::PinSize { .. }
             | Self::SettleFleet { .. }
@@ -114,8 +111,9 @@ fn of_proof(step: &Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// What is not the same at every watch.
-fn watched(judging: &Judging, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// How long a fleet with visitors is watched, and by what.
+fn watched(fleet: &FleetKey, count: u32, span: Seconds, judging: &Judging, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{fleet} stays healthy, {count} of {count}, for {span}")?;
     if judging.percent < 100 {
         write!(f, " at {} %", judging.percent)?;
     }

@@ -15,8 +15,8 @@ use crate::aws::{Aws, Error, GroupInfo, ListenerInfo, LoadBalancerInfo, Tags, Ta
 use crate::journal;
 use crate::lock;
 use crate::model::{
-    CapacityKind, Environment, Fleet, FleetKey, Group, Image, PROBE_HEADER, Records, ReleaseNumber, Rule, RuleAction, Scope, ServiceName,
-    TargetGroup, TargetHealth, World, tag,
+    CapacityKind, Environment, Fleet, FleetKey, Group, Image, PROBE_HEADER, Records, ReleaseNumber, Rule, RuleAction, Scope,
+    SecretReference, ServiceName, TargetGroup, TargetHealth, World, tag,
 };
 
 /// What to look at beyond fleets, rules and records.
@@ -35,13 +35,14 @@ pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: W
             false => Ok(Vec::new()),
         }
     };
-    let (door, groups, templates, target_groups, images, journal) = tokio::try_join!(
+    let (door, groups, templates, target_groups, images, journal, secrets) = tokio::try_join!(
         door(aws, environment),
         aws.autoscaling.groups_tagged(&ours),
         aws.ec2.launch_templates_tagged(&ours),
         target_groups(aws, environment),
         images,
         journal::read(&aws.dynamodb, scope),
+        secrets(aws, environment),
     )?;
     // The lock last: whoever made what was just seen still has it, or is through.
     let records = with_lock(journal, lock::read(&aws.dynamodb, scope).await?);
@@ -51,7 +52,23 @@ pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: W
     };
     let groups = activity::told(aws, environment, groups).await?;
     let fleets = fleets(groups, target_groups, templates, &rules);
-    Ok(World { listener, address, rules, fleets, images, records, ..World::default() })
+    Ok(World { listener, address, rules, fleets, images, records, secrets, ..World::default() })
+}
+
+/// The newest versions of the parameters that the environment's secrets are kept in. No value is asked for; after those of Secrets Manager
+/// nobody could ask without.
+async fn secrets(aws: &Aws, environment: &Environment) -> Result<BTreeMap<String, u64>, Error> {
+    let references = environment.services.iter().flat_map(|service| service.secrets.values());
+    let names: BTreeSet<&String> = references
+        .filter_map(|reference| match reference {
+            SecretReference::Parameter { name, .. } => Some(name),
+            SecretReference::Secret { .. } => None,
+        })
+        .collect();
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    aws.ssm.versions(&names.into_iter().cloned().collect::<Vec<_>>()).await
 }
 
 /// The app's own images in this account and Region, newest first.

@@ -19,6 +19,7 @@ use super::imds::Imds;
 use super::layout::Layout;
 use super::memory::Memory;
 use super::release_command;
+use super::secrets::Secrets;
 use super::service::{Board, names};
 use super::store;
 use super::supervisor::{Shift, Supervisor, told_to_stop};
@@ -101,7 +102,8 @@ impl Agent<'_> {
         let answering = health.listen(&self.layout).await.map_err(BootError::Start)?;
         self.beside.spawn(answering);
         let (layout, console, clock) = (self.layout.clone(), self.console.clone(), self.clock.clone());
-        let mut shift = Shift { services, board, layout, console, clock, duty, path: self.surroundings.path.clone() };
+        let secrets = Secrets::new(&self.surroundings.metadata_endpoint, self.clock);
+        let mut shift = Shift { services, board, layout, console, secrets, clock, duty, path: self.surroundings.path.clone() };
         if let (Some(review), Some(stages)) = (review, stages) {
             let set_up = tokio::select! {
                 set_up = set_up(&mut shift, &review, stages) => set_up?,

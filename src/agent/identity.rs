@@ -149,6 +149,7 @@ impl Place<'_> {
             port: told.port,
             health_path,
             variables,
+            secrets: told.secrets.clone(),
             grace: told.grace.unwrap_or(GRACE).duration(),
             needs,
             store: None,

@@ -4,7 +4,7 @@
 //! A review box also gets the refs asked for, built, and its backing stores ([`boot`]); [`inspect`] tells what is really on it, and
 //! [`clean`] makes it fit to become an image.
 //!
-//! It talks to nobody but the instance's own metadata service, and says what happened on the console, which everybody who may describe
+//! It talks to nobody but the instance's own metadata service and, for secrets, Parameter Store with the instance's role, and says what happened on the console, which everybody who may describe
 //! the instance can read. It does not know whether the instance is one of EC2 or of the sandbox.
 
 mod account;
@@ -16,6 +16,7 @@ mod console;
 mod crash;
 mod duty;
 pub mod environment;
+mod exec;
 mod fuse;
 mod health;
 mod http;
@@ -28,6 +29,7 @@ mod memory;
 mod own;
 mod provision;
 mod release_command;
+mod secrets;
 mod service;
 mod store;
 mod supervisor;
@@ -37,5 +39,6 @@ mod workbench;
 
 pub use boot::boot;
 pub use clean::clean;
+pub use exec::exec;
 pub use inspect::inspect;
 pub use provision::provision;

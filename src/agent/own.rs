@@ -1,5 +1,7 @@
 //! The agent as the parent of its services: each in its own process group, so that it ends with everything it started.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -71,7 +73,11 @@ async fn hold_one(shift: &Shift, service: &Service, mut stop: watch::Receiver<bo
         }
         let from = fs::metadata(&log).map_or(0, |found| found.len());
         let begun = shift.clock.moment();
-        let code = match start(shift, service, &log) {
+        let secrets = tokio::select! {
+            secrets = shift.secrets.variables(&service.secrets) => secrets,
+            () = told_to_stop(&mut stop) => return,
+        };
+        let code = match secrets.and_then(|secrets| start(shift, service, &secrets, &log).map_err(|error| error.to_string())) {
             Ok((mut child, group)) => {
                 shift.board.update(&service.name, |status| status.pid = child.id());
                 tokio::select! {
@@ -103,24 +109,24 @@ async fn hold_one(shift: &Shift, service: &Service, mut stop: watch::Receiver<bo
     }
 }
 
-fn start(shift: &Shift, service: &Service, log: &Path) -> io::Result<(Child, Pid)> {
+fn start(shift: &Shift, service: &Service, secrets: &BTreeMap<String, OsString>, log: &Path) -> io::Result<(Child, Pid)> {
     let pid_file = shift.layout.service_pid(&service.name);
     if let Some(folder) = pid_file.parent() {
         fs::create_dir_all(folder)?;
     }
-    let (child, group) = spawn(service, &service.run, log)?;
+    let (child, group) = spawn(service, &service.run, secrets, log)?;
     fs::write(pid_file, group.as_raw_pid().to_string())?;
     Ok((child, group))
 }
 
 /// A command where the service runs, with all that the service finds there, in a process group of its own.
-pub(super) fn spawn(service: &Service, run: &str, log: &Path) -> io::Result<(Child, Pid)> {
+pub(super) fn spawn(service: &Service, run: &str, secrets: &BTreeMap<String, OsString>, log: &Path) -> io::Result<(Child, Pid)> {
     if let Some(folder) = log.parent() {
         fs::create_dir_all(folder)?;
     }
     let output = OpenOptions::new().append(true).create(true).open(log)?;
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", run]).current_dir(&service.folder).envs(&service.variables);
+    command.args(["-c", run]).current_dir(&service.folder).envs(&service.variables).envs(secrets);
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
     if let Some(account) = service.store.as_ref().map(Account::of).transpose().map_err(io::Error::other)?.flatten() {
         account.apply(&mut command);

@@ -92,7 +92,8 @@ impl Once {
 
     async fn ran(&self, service: &Service) -> io::Result<Ended> {
         let log = self.shift.layout.release_command_log(&self.service);
-        let (mut child, group) = own::spawn(service, &self.command.run, &log)?;
+        let secrets = self.shift.secrets.variables(&service.secrets).await.map_err(io::Error::other)?;
+        let (mut child, group) = own::spawn(service, &self.command.run, &secrets, &log)?;
         let code = tokio::select! {
             status = child.wait() => Some(own::code(status?)),
             () = self.shift.clock.sleep(self.command.within.duration()) => None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::model::{BackingName, ServiceName};
+use crate::model::{BackingName, SecretReference, ServiceName};
 
 /// All that is needed to start it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(super) struct Service {
     pub variables: BTreeMap<String, OsString>,
     /// How long it may take to finish what it has, once told to stop.
     pub grace: Duration,
+    /// Where its secrets are kept, by variable.
+    pub secrets: BTreeMap<String, SecretReference>,
     /// What must be up before its first start.
     pub needs: Vec<ServiceName>,
     /// What a backing store has beyond that.

@@ -41,6 +41,7 @@ pub(super) fn service(name: &BackingName, told: &Backing, host: IpAddr, path: &O
         port: None,
         health_path: String::new(),
         variables,
+        secrets: std::collections::BTreeMap::new(),
         needs: Vec::new(),
         grace: GRACE.duration(),
         store: Some(store),

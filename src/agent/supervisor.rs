@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::console::Console;
 use super::duty::Duty;
 use super::layout::Layout;
+use super::secrets::Secrets;
 use super::service::{Board, Service};
 use super::{own, systemd};
 use crate::clock::Clock;
@@ -19,6 +20,7 @@ pub(super) struct Shift {
     pub board: Board,
     pub layout: Layout,
     pub console: Console,
+    pub secrets: Secrets,
     pub clock: Clock,
     /// Whether they are to work.
     pub duty: Duty,

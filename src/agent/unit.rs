@@ -35,6 +35,12 @@ pub(super) fn render(service: &Service) -> String {
     // Both may be starting already; at shutdown it means the reverse.
     let after: String = service.needs.iter().map(|need| format!(" {}", name(need))).collect();
     let user = service.store.as_ref().and_then(|store| store.user.as_ref()).map(|user| format!("User={user}\n")).unwrap_or_default();
+    // Secrets must not be in a file: the agent reads them at every start, and becomes the service.
+    let secrets = service.secrets.iter().map(|(name, reference)| format!("--secret {name}={reference} "));
+    let through = match service.secrets.is_empty() {
+        true => String::new(),
+        false => format!("/opt/adstage/bin/adstage agent exec {}-- ", secrets.collect::<String>()),
+    };
     format!(
         "[Unit]\n\
          Description=adstage service {}\n\
@@ -43,7 +49,7 @@ pub(super) fn render(service: &Service) -> String {
          StartLimitIntervalSec=0\n\
          \n\
          [Service]\n\
-         ExecStart=/bin/sh -c {}\n\
+         ExecStart={through}/bin/sh -c {}\n\
          {user}WorkingDirectory={}\n\
          {environment}\
          Restart=always\n\
@@ -96,6 +102,7 @@ mod tests {
             port: Some(8001),
             health_path: "/up".into(),
             variables: [("GREETING", "a \"b\" $c 5% \\d"), ("PORT", "8001")].map(|(name, value)| (name.to_string(), value.into())).into(),
+            secrets: std::collections::BTreeMap::new(),
             needs: vec![ServiceName::new("redis").unwrap()],
             store: None,
             grace: std::time::Duration::from_secs(20),

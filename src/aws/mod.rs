@@ -16,6 +16,7 @@ mod error;
 mod gather;
 mod guard;
 mod retry;
+mod ssm;
 mod sts;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub use elbv2::{Elbv2, ListenerInfo, LoadBalancerInfo, LoadBalancerState, Page, 
 pub use error::{Error, ErrorKind};
 pub use gather::gather;
 pub use guard::Guard;
+pub use ssm::Ssm;
 pub use sts::{Caller, Sts};
 
 /// The SDK's seam for HTTP: what a test (or the in-process sandbox) hands to [`Connection`].

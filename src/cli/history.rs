@@ -127,6 +127,9 @@ fn describe(record: &ReleaseRecord, now: Timestamp) -> String {
         for (name, value) in &spec.variables {
             text += &format!("             {name}={value}\n");
         }
+        for (name, reference) in &spec.secrets {
+            text += &format!("             {name} from {reference}\n");
+        }
     }
     text
 }

@@ -10,8 +10,8 @@ use super::section::{Book, Section, Spot};
 use super::service::{self, Base};
 use super::{forms, hooks, watching};
 use crate::model::{
-    AppName, Confirm, DeployTiming, Environment, EnvironmentName, HealthCheck, Listener, LoadBalancer, Route, Scheme, Service, nearest,
-    short_name,
+    AppName, Confirm, DeployTiming, Environment, EnvironmentName, HealthCheck, Listener, LoadBalancer, Route, Scheme, SecretReference,
+    Service, nearest, short_name,
 };
 
 /// What all environments have in common.
@@ -41,13 +41,13 @@ pub(super) fn read(book: &Book<'_>, entry: &Entry, merged: &[Entry], shared: &Sh
     let groups = kind::some(kind::like("a security group id, sg-0123456789abcdef0", security_group));
     let security_groups = section.need("security-groups", "[\"sg-…\"]", groups);
     let instance_profile = section.want("instance-profile", kind::like("the name (not the ARN) of an instance profile", forms::iam_name));
-    let variables = service::variables(&section);
+    let (variables, secrets) = (service::variables(&section), service::secrets(&section));
     let default_name = match (shared.app, &name) {
         (Some(app), Some(name)) => short_name(&format!("{}-{name}", app.value)),
         _ => "app-env".into(),
     };
     let load_balancer = load_balancer(section.table("load-balancer"), &default_name, subnets.as_ref(), security_groups.as_ref());
-    let services = services(&section, shared.services, variables.as_ref());
+    let services = services(&section, shared.services, variables.as_ref().zip(secrets.as_ref()));
     let timing = timing(section.table("deploy"));
     let hooks = hooks::read(section.table("hooks"));
     section.finish();
@@ -99,7 +99,10 @@ pub(super) fn load_balancer(
     })
 }
 
-fn services(section: &Section<'_>, bases: &[Base], shared: Option<&BTreeMap<String, String>>) -> Option<Vec<Service>> {
+/// Variables and references to secrets that every service of an environment has.
+type Common<'c> = (&'c BTreeMap<String, String>, &'c BTreeMap<String, SecretReference>);
+
+fn services(section: &Section<'_>, bases: &[Base], shared: Option<Common<'_>>) -> Option<Vec<Service>> {
     let sections = section.each("services");
     if sections.is_empty() {
         let example = bases.first().map_or("NAME", |base| &base.key);
@@ -135,11 +138,7 @@ fn services(section: &Section<'_>, bases: &[Base], shared: Option<&BTreeMap<Stri
     services
 }
 
-fn one_service(
-    section: Section<'_>,
-    base: Option<&Base>,
-    shared: Option<&BTreeMap<String, String>>,
-) -> (Option<Service>, Option<Spot<u16>>) {
+fn one_service(section: Section<'_>, base: Option<&Base>, shared: Option<Common<'_>>) -> (Option<Service>, Option<Spot<u16>>) {
     let instances = section.need("instances", "2", kind::number::<u32>(1..=500));
     let twice = instances.as_ref().map_or(2, |instances| instances.value * 2).to_string();
     let max = section.or("max-instances", &twice, kind::number::<u32>(1..=1000));
@@ -155,13 +154,17 @@ fn one_service(
     let grace = section.want("grace", kind::span(1..=3_600));
     let overlap = overlap(&section, base);
     let (route, priority) = route(&section, base);
-    let own = service::variables(&section);
+    let (own, own_secrets) = (service::variables(&section), service::secrets(&section));
     section.finish();
     let service = (|| {
         let parts = base?.parts.as_ref()?;
         let mut variables = parts.variables.clone();
-        variables.extend(shared?.clone());
+        variables.extend(shared?.0.clone());
         variables.extend(own?);
+        let mut secrets = shared?.1.clone();
+        secrets.extend(own_secrets?);
+        // What has a reference has no plain value.
+        variables.retain(|name, _| !secrets.contains_key(name));
         Some(Service {
             name: parts.name.clone(),
             repository: parts.repository.clone(),
@@ -169,6 +172,7 @@ fn one_service(
             port: parts.port,
             health_path: parts.health_path.clone(),
             variables,
+            secrets,
             release_command: parts.release_command.clone(),
             route: route?,
             instance_type: types.as_ref()?.0.clone(),

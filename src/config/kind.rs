@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::document::{Entry, Node, Value};
 use super::problem::Problem;
-use crate::model::{NameError, Seconds, nearest};
+use crate::model::{NameError, Seconds, SecretReference, nearest};
 
 /// Why a value is not what it should be.
 #[derive(Debug)]
@@ -82,6 +82,11 @@ pub(super) fn like(form: &'static str, fits: fn(&str) -> bool) -> impl Fn(&Node)
         let text = text(node)?;
         if fits(&text) { Ok(text) } else { Err(Wrong::value(format!("must look like {form}"))) }
     }
+}
+
+/// A reference to a secret.
+pub(super) fn reference(node: &Node) -> Read<SecretReference> {
+    text(node)?.parse().map_err(Wrong::value)
 }
 
 /// A name of adstage's.

@@ -135,8 +135,14 @@ fn services(base: &Environment, bases: &[Base], variables: &BTreeMap<String, Str
         own
     };
     // What a release does once is done to an environment's stores, and a box has its own.
-    let on_a_box =
-        |service: &Service| Service { variables: own(service), release_command: None, instances: 1, max_instances: 1, ..service.clone() };
+    let on_a_box = |service: &Service| Service {
+        variables: own(service),
+        secrets: BTreeMap::new(),
+        release_command: None,
+        instances: 1,
+        max_instances: 1,
+        ..service.clone()
+    };
     base.services.iter().map(on_a_box).collect()
 }
 

@@ -8,7 +8,7 @@ use super::kind;
 use super::problem::Problem;
 use super::section::{Section, Spot};
 use super::{entries, forms, hooks};
-use crate::model::{AGENT_PORT, RepositoryName, Seconds, ServiceName, TimedCommand};
+use crate::model::{AGENT_PORT, RepositoryName, Seconds, SecretReference, ServiceName, TimedCommand};
 
 /// A service before any environment.
 pub(super) struct Base {
@@ -122,6 +122,29 @@ pub(super) fn variables(section: &Section<'_>) -> Option<BTreeMap<String, String
         }
     }
     variables
+}
+
+/// `secrets`: names, and where the values are kept.
+pub(super) fn secrets(section: &Section<'_>) -> Option<BTreeMap<String, SecretReference>> {
+    let Some(entry) = section.entry("secrets") else { return Some(BTreeMap::new()) };
+    if let Err(problem) = kind::table(entry) {
+        section.note(problem);
+        return None;
+    }
+    let mut secrets = Some(BTreeMap::new());
+    for secret in entries(&entry.node) {
+        let reference = section.value(secret, kind::reference);
+        if let Err(label) = variable_name(&secret.key) {
+            let what = format!("`{}` in [{}] cannot be a variable", secret.key, secret.home);
+            section.note(Problem::new("bad-name", what, secret.key_span.clone(), label));
+            secrets = None;
+        }
+        match (reference, &mut secrets) {
+            (Some(reference), Some(all)) => drop(all.insert(secret.key.clone(), reference.value)),
+            _ => secrets = None,
+        }
+    }
+    secrets
 }
 
 fn variable_name(name: &str) -> Result<(), String> {

@@ -295,6 +295,7 @@ mod tests {
             port: Some(8001),
             health_path: "/up".into(),
             variables: [("GREETING".to_string(), "hello".to_string())].into(),
+            secrets: BTreeMap::new(),
             release_command: None,
             instance_type: "m7i.large".into(),
             other_types: vec![],

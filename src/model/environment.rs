@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, EnvironmentName, Hooks, RepositoryName, Seconds, ServiceName, TimedCommand, Watching};
+use super::{AppName, EnvironmentName, Hooks, RepositoryName, Seconds, SecretReference, ServiceName, TimedCommand, Watching};
 
 /// A named place with its own config, lock and journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +107,8 @@ pub struct Service {
     pub health_path: String,
     /// Variables for the process: the service's own, overlaid with the environment's.
     pub variables: BTreeMap<String, String>,
+    /// Secrets of the process, by variable: only where they are kept.
+    pub secrets: BTreeMap<String, SecretReference>,
     /// Run once per release before its first visitor, on one instance.
     pub release_command: Option<TimedCommand>,
     /// How visitors reach it; none for a worker.

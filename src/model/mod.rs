@@ -16,6 +16,7 @@ mod provision;
 mod records;
 mod release;
 mod review;
+mod secret;
 mod spelling;
 mod status;
 mod traffic;
@@ -45,6 +46,7 @@ pub use review::{
     Approval, BACKING_READY_WITHIN, Backing, BoxInstance, BoxTargetGroup, Inspection, REVIEW, Review, ReviewBox, box_target_group,
     commits_hash,
 };
+pub use secret::SecretReference;
 pub use spelling::{instances, nearest, short};
 pub use status::{Direction, StepStatus};
 pub use traffic::{Conditions, Rule, RuleAction, RuleKey, Weights};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GRACE, HealthCheck, ImageId, ReleaseNumber, RepositoryName, Seconds, ServiceName, TimedCommand};
+use super::{GRACE, HealthCheck, ImageId, ReleaseNumber, RepositoryName, Seconds, SecretReference, ServiceName, TimedCommand};
 
 /// What a release is made of. Everything needed to run it again is in here: config and code go back together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct ServiceSpec {
     pub health_path: String,
     /// Variables of the process.
     pub variables: BTreeMap<String, String>,
+    /// Secrets of the process, by variable: only where they are kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretReference>,
     /// Run once before the release gets its first visitor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_command: Option<TimedCommand>,

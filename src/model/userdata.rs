@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, Backing, BackingName, BoxName, EnvironmentName, ReleaseNumber, RepositoryName, Seconds, ServiceName, Source, TimedCommand,
+    AppName, Backing, BackingName, BoxName, EnvironmentName, ReleaseNumber, RepositoryName, Seconds, SecretReference, ServiceName, Source,
+    TimedCommand,
 };
 
 /// Port of the agent's own health answer, on every instance.
@@ -89,6 +90,9 @@ pub struct UserService {
     /// Variables of the process.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,
+    /// Secrets of the process, by variable: only where they are kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretReference>,
     /// Run once by the instance whose tag says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_command: Option<TimedCommand>,
@@ -165,6 +169,7 @@ mod tests {
             port: Some(8001),
             health_path: "/up".into(),
             variables,
+            secrets: BTreeMap::new(),
             release_command: None,
             grace: None,
         };

@@ -18,6 +18,7 @@ pub(super) fn spec(service: &Service, timing: &DeployTiming) -> ServiceSpec {
         port: service.port,
         health_path: service.health_path.clone(),
         variables: service.variables.clone(),
+        secrets: service.secrets.clone(),
         release_command: service.release_command.clone(),
         instance_type: service.instance_type.clone(),
         other_types: service.other_types.clone(),
@@ -45,6 +46,7 @@ pub(super) fn told(environment: &Environment, release: Option<ReleaseNumber>, se
         port: spec.port,
         health_path: spec.health_path.clone(),
         variables: spec.variables.clone(),
+        secrets: spec.secrets.clone(),
         release_command: spec.release_command.clone(),
         grace: (spec.grace != GRACE).then_some(spec.grace),
     };

@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    CapacityKind, DeployTiming, Environment, Hook, Image, OperationKind, Release, ReleaseNumber, Seconds, ServiceName, Share, Verdict,
-    World,
+    CapacityKind, DeployTiming, Environment, Hook, Image, OperationKind, Release, ReleaseNumber, Seconds, Service, ServiceName,
+    ServiceSpec, Share, Verdict, World,
 };
 
 use super::candidate::{Candidate, spec};
@@ -22,7 +22,7 @@ use super::refusal::{Reasons, rollback};
 use super::select::{self, Elsewhere};
 use super::shift::{self, between};
 use super::situation::{Cut, Situation, Standing, said};
-use super::{Plan, Refusal, StageName, Step};
+use super::{Plan, Refusal, StageName, Step, secrets};
 
 /// A rule forwards to at most this many target groups (*Elastic Load Balancing API Reference v2*, ForwardActionConfig).
 pub(super) const CROWD: usize = 5;
@@ -64,7 +64,9 @@ pub fn deploy(environment: &Environment, world: &World, request: &DeployRequest)
     if !request.force && standings.iter().all(|standing| is_live(&situation, standing, &release)) {
         return Ok(already_live(&situation, &standings));
     }
+    let notes = secrets::notes(world, &standings, &release);
     let mut plan = order(&situation, &standings, release, &candidates);
+    plan.notes.extend(notes);
     plan.notes.extend(select::warning(environment, image, &request.elsewhere));
     Ok(plan)
 }
@@ -294,12 +296,16 @@ fn new_release(situation: &Situation, standings: &[&Standing], image: &Image, re
     let number = ReleaseNumber(world.records.head.as_ref().map_or(1, |head| head.next.max(1)));
     newest_of_all(situation, number, reasons);
     let timing = &situation.environment.timing;
+    let mut pinned = |service: &Service| {
+        let secrets = secrets::pinned(&service.name, &service.secrets, world, reasons);
+        ServiceSpec { secrets, ..spec(service, timing) }
+    };
     Release {
         number,
         image: image.id.clone(),
         image_name: image.name.clone(),
         commits: image.commits.clone(),
-        services: standings.iter().map(|standing| (standing.service.name.clone(), spec(standing.service, timing))).collect(),
+        services: standings.iter().map(|standing| (standing.service.name.clone(), pinned(standing.service))).collect(),
     }
 }
 

@@ -18,6 +18,7 @@ mod resume;
 mod review;
 mod rollback;
 mod scale;
+mod secrets;
 mod select;
 mod setup;
 mod shelf;

@@ -15,6 +15,7 @@ pub(super) enum Service {
     Autoscaling,
     Elbv2,
     Dynamodb,
+    Ssm,
     Sts,
     Cloudwatch,
 }
@@ -27,13 +28,14 @@ impl Service {
             Self::Autoscaling => "autoscaling",
             Self::Elbv2 => "elasticloadbalancing",
             Self::Dynamodb => "dynamodb",
+            Self::Ssm => "ssm",
             Self::Sts => "sts",
             Self::Cloudwatch => "monitoring",
         }
     }
 
     fn from_scope(scope: &str) -> Option<Self> {
-        [Self::Ec2, Self::Autoscaling, Self::Elbv2, Self::Dynamodb, Self::Sts, Self::Cloudwatch]
+        [Self::Ec2, Self::Autoscaling, Self::Elbv2, Self::Dynamodb, Self::Ssm, Self::Sts, Self::Cloudwatch]
             .into_iter()
             .find(|service| service.scope() == scope)
     }
@@ -50,6 +52,7 @@ impl Service {
             Self::Sts => "2011-06-15",
             Self::Dynamodb => "2012-08-10",
             Self::Cloudwatch => "2010-08-01",
+            Self::Ssm => "2014-11-06",
         }
     }
 
@@ -107,6 +110,9 @@ impl Request {
             return Ok(Self { service: Service::Cloudwatch, action, place, params, body, mark, dress });
         }
         let dress = Dress::default();
+        if let Some(("AmazonSSM", action)) = header("x-amz-target").split_once('.') {
+            return Ok(Self { service: Service::Ssm, action: action.to_string(), place, params: Params::default(), body, mark, dress });
+        }
         if let Some((_, action)) = header("x-amz-target").split_once('.') {
             if part(3).is_none_or(|scope| scope == Service::Dynamodb.scope()) {
                 return Ok(Self {
@@ -178,6 +184,7 @@ pub(super) fn render_error(service: Service, error: &AwsError, request_id: &str)
             }
             render_json(*status, body, request_id)
         }
+        Service::Ssm => render_json(*status, json!({ "__type": code, "message": message }), request_id),
         Service::Ec2 => {
             let error = branch("Error", [leaf("Code", code), leaf("Message", message)]);
             text(branch("Response", [branch("Errors", [error]), leaf("RequestID", request_id)]), "")

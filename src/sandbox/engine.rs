@@ -16,7 +16,7 @@ use super::host::Host;
 use super::latency::{Latencies, Speed};
 use super::throttle::Buckets;
 use super::wire::{AwsError, Node, Params};
-use super::{autoscaling, cloudwatch, dynamodb, ec2, elbv2, sts};
+use super::{autoscaling, cloudwatch, dynamodb, ec2, elbv2, ssm, sts};
 
 pub(super) use keep::Kept;
 
@@ -90,6 +90,7 @@ pub(super) struct State {
     pub elbv2: elbv2::Elbv2,
     pub dynamodb: dynamodb::Dynamodb,
     pub cloudwatch: cloudwatch::Cloudwatch,
+    pub ssm: ssm::Ssm,
     /// ARNs of certificates a listener may name.
     pub certificates: Vec<String>,
     pub rng: fastrand::Rng,
@@ -250,6 +251,7 @@ impl Engine {
             elbv2: elbv2::Elbv2::default(),
             dynamodb: dynamodb::Dynamodb::new(place, self.started, self.wall_at_start),
             cloudwatch: cloudwatch::Cloudwatch::default(),
+            ssm: ssm::Ssm::default(),
             certificates: Vec::new(),
             rng: fastrand::Rng::with_seed(mix),
             buckets: Buckets::default(),
@@ -306,6 +308,10 @@ impl Engine {
                 let answer = state.dynamodb.call(action, &request.body, context);
                 return answer.map(|body| door::render_json(200, body, request_id));
             }
+            if service == Service::Ssm {
+                let answer = ssm::call(&mut state.ssm, &request.place, action, &request.body, context);
+                return answer.map(|body| door::render_json(200, body, request_id));
+            }
             let mut call = Call {
                 params: &request.params,
                 state,
@@ -324,7 +330,7 @@ impl Engine {
                     let answer = cloudwatch::call(&mut call, action);
                     return answer.map(|value| cloudwatch::render(request.dress, action, &value, request_id));
                 }
-                Service::Sts | Service::Dynamodb => sts::call(&mut call, action),
+                Service::Sts | Service::Dynamodb | Service::Ssm => sts::call(&mut call, action),
             };
             answer.map(|node| door::render_xml(service, action, node, request_id))
         })

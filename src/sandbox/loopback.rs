@@ -34,8 +34,10 @@ impl std::fmt::Debug for Loopback {
 
 impl Loopback {
     /// Opens one in a folder that the caller occupies; what an earlier one left there is ended and removed. Port 0: any free one.
-    pub async fn open(options: Options, machines: MachineOptions, port: u16) -> io::Result<Self> {
+    pub async fn open(options: Options, mut machines: MachineOptions, port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        // Whatever on a machine calls AWS meets the sandbox.
+        machines.environment.push(("AWS_ENDPOINT_URL".into(), format!("http://{}", listener.local_addr()?).into()));
         let host = Arc::new(Processes::open(machines).await?);
         let engine = Engine::new(options, host.clone());
         Ok(Self { engine, host, listener })

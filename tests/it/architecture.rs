@@ -59,6 +59,7 @@ const DOORS: &[(&str, &str)] = &[
     ("tests/it/sandbox.rs", "virtual time"),
     ("tests/it/sweep.rs", "how much is swept is said in environment variables; runs are timed for people"),
     ("tests/it/hooks.rs", "real time: the story's hooks and instances are real processes"),
+    ("tests/it/secrets.rs", "real time: instances are real processes"),
     ("tests/it/typed.rs", "the real binary in an environment made for it"),
     ("tests/it/workshop.rs", "real time: stories run on real processes"),
     ("tests/it/boxes.rs", "real time: stories run on real processes"),

@@ -9,7 +9,9 @@ use serde_json::Value;
 type Actions = BTreeSet<String>;
 
 /// What AWS checks along with an action of ours.
-const IMPLIED: [(&str, &[&str]); 11] = [
+const IMPLIED: [(&str, &[&str]); 12] = [
+    // What a SecureString or a secret is encrypted with, and what a reference to a secret leads to.
+    ("ssm:GetParameter", &["kms:Decrypt", "secretsmanager:GetSecretValue"]),
     // Tags at creation are authorised as CreateTags or AddTags; an instance profile as PassRole.
     ("ec2:RunInstances", &["ec2:CreateTags", "iam:PassRole"]),
     ("ec2:CreateLaunchTemplate", &["ec2:CreateTags"]),
@@ -45,8 +47,9 @@ struct Policy {
 const WORLD: &str = "observe.rs observe/activity.rs cli/access.rs";
 const BOXES: &str = "observe/boxes.rs cli/review/show.rs";
 
-const POLICIES: [Policy; 7] = [
+const POLICIES: [Policy; 8] = [
     Policy { name: "read-only", files: &[WORLD, BOXES, "health/probe.rs"], holds: false, never: &[] },
+    Policy { name: "instance", files: &["agent/secrets.rs"], holds: false, never: &[] },
     Policy {
         name: "deploy",
         holds: true,
@@ -140,6 +143,7 @@ fn service(path: &str) -> Option<(&'static str, &'static str)> {
         ("autoscaling", "autoscaling"),
         ("elbv2", "elasticloadbalancing"),
         ("dynamodb", "dynamodb"),
+        ("ssm", "ssm"),
         ("sts", "sts"),
         ("cloudwatch", "cloudwatch"),
     ];
@@ -204,7 +208,7 @@ fn actions_of(file: &str, table: &BTreeMap<(String, String), Actions>) -> Action
         return names.into_iter().flat_map(|(_, name, _)| table[&(module.to_string(), name)].clone()).collect();
     }
     let source = crate::architecture::source::Source::new(&path, &read(&path));
-    let services = ["ec2", "autoscaling", "elbv2", "dynamodb", "sts", "cloudwatch"];
+    let services = ["ec2", "autoscaling", "elbv2", "dynamodb", "ssm", "sts", "cloudwatch"];
     let called = services
         .iter()
         .flat_map(|module| methods_called(source.production(), module).into_iter().map(|method| (module.to_string(), method)));
@@ -224,7 +228,9 @@ fn wanted(policy: &Policy, table: &BTreeMap<(String, String), Actions>) -> Actio
     let files = policy.files.iter().flat_map(|files| files.split(' '));
     let mut actions: Actions =
         files.flat_map(|file| actions_of(file, table)).filter(|action| !policy.never.contains(&action.as_str())).collect();
-    actions.extend(READ.map(str::to_string));
+    // An instance knows nothing of the records.
+    let reads = !policy.files.iter().any(|files| files.starts_with("agent/"));
+    actions.extend(READ.iter().filter(|_| reads).map(|action| action.to_string()));
     actions.extend(HOLD.iter().filter(|_| policy.holds).map(|action| action.to_string()));
     with_implied(actions)
 }

@@ -49,6 +49,7 @@ mod review_boxes;
 mod rollback;
 mod sandbox;
 mod scale;
+mod secrets;
 mod setup;
 mod shift;
 mod spot;

@@ -10,6 +10,7 @@ pub fn release(number: ReleaseNumber, operation: &OperationId) -> ReleaseRecord 
         port: Some(8001),
         health_path: "/up".into(),
         variables: [("GREETING".to_string(), "hello".to_string())].into(),
+        secrets: std::collections::BTreeMap::new(),
         release_command: None,
         instance_type: "m7i.large".into(),
         other_types: vec![],

@@ -33,6 +33,7 @@ fn environment() -> Environment {
         port: Some(8001),
         health_path: "/up".into(),
         variables: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         release_command: None,
         route: Some(Route { priority: 10, hosts: vec![], paths: vec![] }),
         instance_type: "m7i.large".into(),
@@ -209,6 +210,7 @@ fn candidate(name: &str, release: u32, script: &str) -> Vec<Step> {
         port,
         health_path: "/up".into(),
         variables,
+        secrets: BTreeMap::new(),
         release_command: None,
         grace: None,
     };
@@ -499,6 +501,7 @@ fn bake(script: &str) -> Vec<Step> {
         port: None,
         health_path: "/".into(),
         variables: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         release_command: None,
         grace: None,
     };

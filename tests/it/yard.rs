@@ -91,6 +91,7 @@ fn service(name: &str, port: Option<u16>, paths: &str, instances: u32) -> Servic
         port,
         health_path: "/up".into(),
         variables: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         release_command: None,
         route: port.map(|port| Route { priority: port - 7_990, hosts: Vec::new(), paths: vec![paths.into()] }),
         instance_type: "m7i.large".into(),

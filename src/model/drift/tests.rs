@@ -19,6 +19,7 @@ fn environment() -> Environment {
         port: route.as_ref().map(|_| 8001),
         health_path: "/".into(),
         variables: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         release_command: None,
         route,
         instance_type: "m7i.large".into(),

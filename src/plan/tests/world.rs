@@ -27,6 +27,7 @@ pub fn service(which: &str) -> Service {
         port,
         health_path: "/up".into(),
         variables: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         release_command: None,
         route: port.map(|_| Route { priority, hosts: Vec::new(), paths: vec![if which == "web" { "/*" } else { "/admin/*" }.into()] }),
         instance_type: "m7i.large".into(),

@@ -10,7 +10,7 @@ use crate::sandbox::faults::Faults;
 use crate::sandbox::host::Host;
 use crate::sandbox::latency::Latencies;
 use crate::sandbox::throttle::Buckets;
-use crate::sandbox::{autoscaling, cloudwatch, dynamodb, ec2, elbv2};
+use crate::sandbox::{autoscaling, cloudwatch, dynamodb, ec2, elbv2, ssm};
 
 /// An engine at one moment.
 pub(in crate::sandbox) struct Kept {
@@ -28,6 +28,7 @@ struct KeptState {
     elbv2: elbv2::Elbv2,
     dynamodb: dynamodb::Kept,
     cloudwatch: cloudwatch::Cloudwatch,
+    ssm: ssm::Ssm,
     certificates: Vec<String>,
     rng: fastrand::Rng,
     buckets: Buckets,
@@ -42,6 +43,7 @@ impl State {
             elbv2: self.elbv2.clone(),
             dynamodb: self.dynamodb.keep(),
             cloudwatch: self.cloudwatch.clone(),
+            ssm: self.ssm.clone(),
             certificates: self.certificates.clone(),
             rng: self.rng.clone(),
             buckets: self.buckets.clone(),
@@ -58,6 +60,7 @@ impl KeptState {
             elbv2: self.elbv2.clone(),
             dynamodb: dynamodb::Dynamodb::again(&self.dynamodb, &self.place, started, wall_at_start),
             cloudwatch: self.cloudwatch.clone(),
+            ssm: self.ssm.clone(),
             certificates: self.certificates.clone(),
             rng: self.rng.clone(),
             buckets: self.buckets.clone(),

@@ -18,6 +18,8 @@ use super::{Machine, Metadata, MetadataSource};
 
 const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 const TOKEN: &str = "x-aws-ec2-metadata-token";
+/// The role of every instance.
+const ROLE: &str = "sandbox";
 const LONGEST_TTL: u64 = 21_600;
 
 struct Service {
@@ -40,6 +42,9 @@ pub(super) async fn serve(listener: TcpListener, machine: Machine, source: Weak<
         .route("/latest/meta-data/tags/instance/", get(tag_keys))
         .route("/latest/meta-data/tags/instance/{key}", get(tag))
         .route("/latest/user-data", get(user_data))
+        .route("/latest/meta-data/iam/security-credentials", get(|| async { ROLE }))
+        .route("/latest/meta-data/iam/security-credentials/", get(|| async { ROLE }))
+        .route("/latest/meta-data/iam/security-credentials/{role}", get(credentials))
         .route("/latest/dynamic/instance-identity/document", get(identity))
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(middleware::from_fn_with_state(service.clone(), token_required));
@@ -106,6 +111,23 @@ async fn user_data(State(service): State<Arc<Service>>) -> Response {
         [] => StatusCode::NOT_FOUND.into_response(),
         bytes => bytes.to_vec().into_response(),
     }
+}
+
+/// Credentials of the instance's role: in the sandbox the access key is the account.
+async fn credentials(State(service): State<Arc<Service>>, Path(role): Path<String>) -> Response {
+    if role != ROLE {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    Json(json!({
+        "Code": "Success",
+        "Type": "AWS-HMAC",
+        "AccessKeyId": service.machine.account,
+        "SecretAccessKey": "sandbox",
+        "Token": "sandbox",
+        "LastUpdated": "2026-01-01T00:00:00Z",
+        "Expiration": "2099-01-01T00:00:00Z",
+    }))
+    .into_response()
 }
 
 async fn identity(State(service): State<Arc<Service>>) -> Response {

@@ -33,6 +33,7 @@ fn crashing() -> Vec<Step> {
                 port: None,
                 health_path: "/".into(),
                 variables: BTreeMap::from([("SANDBOX_SCRIPT".to_string(), "crash".to_string())]),
+                secrets: BTreeMap::new(),
                 release_command: None,
                 grace: None,
             };

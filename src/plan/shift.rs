@@ -55,8 +55,8 @@ fn watches(situation: &Situation, standings: &[&Standing], number: ReleaseNumber
 
 /// What is wrong while visitors are between two releases.
 pub(super) fn between(situation: &Situation, operation: &OperationRecord) -> String {
-    let mut routed = situation.standings.iter().filter(|standing| standing.rule.is_some() && standing.live != operation.release);
-    match routed.all(Standing::split) {
+    let routed = || situation.standings.iter().filter(|standing| standing.rule.is_some() && standing.live != operation.release);
+    match routed().count() > 0 && routed().all(Standing::split) {
         true => format!("{} was cut short while its visitors were coming little by little", said(operation)),
         false => format!("{} was cut short after it had moved some routes and not others", said(operation)),
     }

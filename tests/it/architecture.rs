@@ -63,6 +63,7 @@ const DOORS: &[(&str, &str)] = &[
     ("tests/it/typed.rs", "the real binary in an environment made for it"),
     ("tests/it/workshop.rs", "real time: stories run on real processes"),
     ("tests/it/boxes.rs", "real time: stories run on real processes"),
+    ("tests/it/workers.rs", "real time: stories run on real processes"),
     ("tests/it/stores.rs", "real time: stories run on real processes; a skipped database says so"),
     ("tests/it/scale.rs", "real time: its processes are real"),
     ("tests/it/stage.rs", "real time: stories run on real processes"),

@@ -21,15 +21,15 @@ fn a_mistake_is_shown_with_its_line_and_ends_3() {
     --- stdout
     --- stderr
     error[config::unknown-key]: unknown key `confrim` in [env.production]
-       --> adstage.toml:103:1
+       --> adstage.toml:107:1
         |
-    103 | confrim = "name"
+    107 | confrim = "name"
         | ^^^^^^^ not a key adstage knows
         |
     help: did you mean `confirm`?
         |
-    103 - confrim = "name"
-    103 + confirm = "name"
+    107 - confrim = "name"
+    107 + confirm = "name"
         |
 
     error: [FOLDER]/adstage.toml has one mistake

@@ -14,9 +14,9 @@ impl fmt::Display for Step {
             }
             Self::CreateTargetGroup { fleet, spec } => write!(f, "target group {fleet}, checked at port {} {}", spec.port, spec.path),
             Self::CreateTestRule { fleet } => write!(f, "test rule for {fleet}, which no visitor can match"),
-            Self::IdleInRoute { rule, before, after } => write!(f, "route {rule}: {before} -> {after}"),
-            Self::SetActive { fleet, active: true } => write!(f, "make {fleet} active"),
-            Self::SetActive { fleet, active: false } => write!(f, "make {fleet} inactive: it finishes what it has, and rests"),
+            Self::IdleInRoute { rule, before, after } | Self::CutOverTraffic { rule, before, after, .. } => {
+                write!(f, "route {rule}: {before} -> {after}")
+            }
             Self::AwaitHealthy { fleet, count, within, stable_for: Seconds(0) } => {
                 write!(f, "{count} of {count} healthy in {fleet} at the load balancer now, or within {within}")
             }
@@ -28,9 +28,9 @@ impl fmt::Display for Step {
                 write!(f, "spot that {fleet} does not get ({} wanted) is covered with on-demand instances", share.spot)
             }
             Self::CompareCapacity { .. } | Self::RunHook(_) | Self::RunReleaseCommand(_) => of_proof(self, f),
-            Self::CutOverTraffic { rule, before, after, .. } => write!(f, "route {rule}: {before} -> {after}"),
             Self::WatchFleet { fleet, count, span, judging } => watched(fleet, *count, *span, judging, f),
             Self::LaunchFleet { .. }
+            | Self::SetActive { .. }
             | Self::PinSize { .. }
             | Self::SettleFleet { .. }
             | Self::ResizeFleet { .. }
@@ -71,13 +71,15 @@ impl fmt::Display for Step {
     }
 }
 
-/// The same for the steps about one group of a fleet.
+/// The same for the steps about the groups of a fleet.
 fn of_group(step: &Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match step {
         Step::LaunchFleet { fleet, kind, types, size, max, held } => {
             let types = if types.is_empty() { String::new() } else { format!(" of {}", types.join(" or ")) };
             write!(f, "fleet {}, {}{types} (at most {max}){}", fleet.group(*kind), instances(*size), if *held { ", held" } else { "" })
         }
+        Step::SetActive { fleet, active: true } => write!(f, "make {fleet} active"),
+        Step::SetActive { fleet, active: false } => write!(f, "make {fleet} inactive: it finishes what it has, and rests"),
         Step::PinSize { fleet, kind, min_before, size } => {
             write!(f, "pin {} at {size} (smallest size was {min_before})", fleet.group(*kind))
         }

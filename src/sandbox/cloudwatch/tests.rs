@@ -62,7 +62,8 @@ async fn counters_come_late_and_what_did_not_happen_has_no_number() {
     let (group, balancer) = visited(&caller).await;
     let known = async |in_cbor| {
         let now = caller.engine.wall().as_second();
-        let (_, answer) = ask(&caller, "GetMetricData", &question(&group, &balancer, now), in_cbor).await;
+        let (status, answer) = ask(&caller, "GetMetricData", &question(&group, &balancer, now), in_cbor).await;
+        assert_eq!(status, 200, "{answer}");
         let results = answer["MetricDataResults"].as_array().unwrap().clone();
         let sum = |at: usize| results[at]["Values"].as_array().unwrap().iter().filter_map(Value::as_f64).sum::<f64>();
         (sum(0), results[1]["Values"].as_array().unwrap().len(), results[2]["Values"].as_array().unwrap().len())

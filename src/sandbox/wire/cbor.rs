@@ -121,8 +121,13 @@ fn write(value: &Value, time: bool, out: &mut Vec<u8>) {
             if time {
                 out.push(0xc1);
             }
-            out.push(0xfb);
-            out.extend(number.as_f64().unwrap_or_default().to_be_bytes());
+            match number.as_u64() {
+                Some(whole) => head(0, whole, out),
+                None => {
+                    out.push(0xfb);
+                    out.extend(number.as_f64().unwrap_or_default().to_be_bytes());
+                }
+            }
         }
         Value::String(text) => {
             head(3, text.len() as u64, out);
@@ -151,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read() {
-        let value = json!({ "Id": "q0_1", "Values": [1.5, 2.0], "Timestamps": [1_795_000_000.0], "Deep": { "Flag": true, "None": null } });
+        let value = json!({ "Id": "q0_1", "Values": [1.5, 2.0], "Period": 60, "Timestamps": [1_795_000_000.0], "Deep": { "Flag": true, "None": null } });
         assert_eq!(decode(&encode(&value)), Some(value));
     }
 

@@ -43,7 +43,7 @@ async fn create(cx: &Cx, fleet: &FleetKey, kind: CapacityKind, types: &[String],
         appears(cx, "its target group", || cx.aws.elbv2.target_group(&target_group)),
     );
     let template = template?;
-    let mut tags = cx.fleet_tags(fleet);
+    let mut tags = cx.group_tags(fleet, kind);
     if held {
         tags.insert(tag::ACTIVE.to_string(), tag::NO.to_string());
     }
@@ -58,7 +58,7 @@ async fn create(cx: &Cx, fleet: &FleetKey, kind: CapacityKind, types: &[String],
         min: size,
         max: max.max(size),
         desired: size,
-        tags: cx.group_tags(fleet, kind),
+        tags,
     };
     // Auto Scaling says ValidationError for whatever it does not see yet: template, target group, a new instance profile.
     let lagging = |error: &crate::aws::Error| error.code == "ValidationError" || error.is_not_found();

@@ -51,12 +51,7 @@ impl fmt::Display for Step {
             Self::TerminateProof { .. } => write!(f, "terminate the proof instance"),
             Self::CleanBox { of, .. } => write!(f, "clean box {of} of what must not be on an image"),
             Self::CaptureBox { of, name, within, .. } => write!(f, "capture box {of} as {name}, within {within}"),
-            Self::DeleteImage { image, name } => write!(f, "remove {name} ({image}) and its snapshots"),
-            Self::CopyImage { name, region, within, .. } => write!(f, "copy {name} to {region}, within {within}"),
-            Self::FetchImage { name, owner, region, within, .. } => {
-                write!(f, "copy {name} from account {owner}, {region}, within {within}")
-            }
-            Self::ShareImage { name, account, .. } => write!(f, "let account {account} launch and copy {name}"),
+            Self::DeleteImage { .. } | Self::CopyImage { .. } | Self::FetchImage { .. } | Self::ShareImage { .. } => of_image(self, f),
             Self::CreateBoxTargetGroups { .. }
             | Self::CreateBoxRules { .. }
             | Self::LaunchBox { .. }
@@ -68,6 +63,18 @@ impl fmt::Display for Step {
             | Self::ExtendBox { .. }
             | Self::ApproveBox { .. } => of_box(self, f),
         }
+    }
+}
+
+/// The same for what becomes of an image that is there.
+fn of_image(step: &Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match step {
+        Step::DeleteImage { image, name } => write!(f, "remove {name} ({image}) and its snapshots"),
+        Step::CopyImage { name, region, within, .. } => write!(f, "copy {name} to {region}, within {within}"),
+        Step::FetchImage { name, owner, region, within, .. } => write!(f, "copy {name} from account {owner}, {region}, within {within}"),
+        Step::ShareImage { name, account, .. } => write!(f, "let account {account} launch and copy {name}"),
+        // Every other step has its words elsewhere.
+        _ => Ok(()),
     }
 }
 

@@ -139,7 +139,7 @@ fn working(scene: &Scene, inventory: &Inventory) -> Vec<String> {
         let whole = live.as_ref().is_none_or(|live| inventory.groups.get(live).is_some_and(all));
         if working != live.iter().collect::<Vec<_>>() || !whole {
             let tags: Vec<_> = inventory.groups.iter().filter_map(|(name, group)| Some((name, group.active.as_ref()?))).collect();
-            found.push(format!("{live:?} should work, alone and wholly: {tags:?}"));
+            found.push(format!("{live:?} should work, alone and wholly, not {working:?}: {tags:?}, {:?}", inventory.groups));
         }
     }
     found

@@ -42,7 +42,7 @@ pub(super) async fn run(cx: &Cx, fleet: &FleetKey, count: u32, span: Seconds, ju
         let left = span.duration().saturating_sub(cx.clock.since(started));
         if left.is_zero() || asked.is_none_or(|asked| cx.clock.since(asked) >= rarely) {
             asked = Some(cx.clock.moment());
-            let instances = evidence.groups.iter().flat_map(|(_, group)| &group.instances).map(|instance| instance.id.clone());
+            let instances = evidence.groups.values().flat_map(|group| &group.instances).map(|instance| instance.id.clone());
             seen = metrics.look(&instances.collect::<Vec<_>>()).await;
             if !seen.worse.is_empty() {
                 return Err(StepError::new(format!("{fleet} serves its visitors worse than they were served before")).evidence(seen.worse));

@@ -55,20 +55,20 @@ pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: W
     Ok(World { listener, address, rules, fleets, images, records, secrets, ..World::default() })
 }
 
-/// The newest versions of the parameters that the environment's secrets are kept in. No value is asked for; after those of Secrets Manager
-/// nobody could ask without.
-async fn secrets(aws: &Aws, environment: &Environment) -> Result<BTreeMap<String, u64>, Error> {
-    let references = environment.services.iter().flat_map(|service| service.secrets.values());
-    let names: BTreeSet<&String> = references
-        .filter_map(|reference| match reference {
-            SecretReference::Parameter { name, .. } => Some(name),
-            SecretReference::Secret { .. } => None,
-        })
-        .collect();
-    if names.is_empty() {
-        return Ok(BTreeMap::new());
+/// The newest versions of what the environment's secrets are kept in. No value is asked for.
+async fn secrets(aws: &Aws, environment: &Environment) -> Result<BTreeMap<String, String>, Error> {
+    let (mut parameters, mut secrets) = (BTreeSet::new(), BTreeSet::new());
+    for reference in environment.services.iter().flat_map(|service| service.secrets.values()) {
+        match reference {
+            SecretReference::Parameter { name, .. } => parameters.insert(name.clone()),
+            SecretReference::Secret { name, .. } => secrets.insert(name.clone()),
+        };
     }
-    aws.ssm.versions(&names.into_iter().cloned().collect::<Vec<_>>()).await
+    let (parameters, secrets) = (Vec::from_iter(parameters), Vec::from_iter(secrets));
+    let (parameters, secrets) = tokio::try_join!(aws.ssm.versions(&parameters), aws.secretsmanager.current_versions(&secrets))?;
+    let parameter = |(name, version): (String, u64)| (SecretReference::Parameter { name, version: None }.place(), version.to_string());
+    let secret = |(name, version): (String, String)| (SecretReference::Secret { name, version: None }.place(), version);
+    Ok(parameters.into_iter().map(parameter).chain(secrets.into_iter().map(secret)).collect())
 }
 
 /// The app's own images in this account and Region, newest first.

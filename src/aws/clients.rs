@@ -22,7 +22,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::guard::{Gate, Guard};
 use super::retry::{Repeat, Retry};
-use super::{Autoscaling, Cloudwatch, Dynamodb, Ec2, Elbv2, Error, Ssm, Sts};
+use super::{Autoscaling, Cloudwatch, Dynamodb, Ec2, Elbv2, Error, Secretsmanager, Ssm, Sts};
 use crate::clock::Clock;
 
 /// The longest one attempt of a call may take. The lease guard counts on it: a call sent now has landed by then.
@@ -71,6 +71,8 @@ pub struct Aws {
     pub cloudwatch: Cloudwatch,
     /// Parameters.
     pub ssm: Ssm,
+    /// Secrets: which there are.
+    pub secretsmanager: Secretsmanager,
     /// Who we are.
     pub sts: Sts,
     /// Locks and records. Never guarded: a holder in doubt must be able to prove its lease, and every write has its own condition.
@@ -109,6 +111,7 @@ impl Aws {
             elbv2: Elbv2::over(&link),
             cloudwatch: Cloudwatch::over(&link),
             ssm: Ssm::over(&link),
+            secretsmanager: Secretsmanager::over(&link),
             sts: Sts::over(&link),
             dynamodb: Dynamodb::over(&link),
             link,

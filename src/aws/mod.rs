@@ -16,6 +16,7 @@ mod error;
 mod gather;
 mod guard;
 mod retry;
+mod secretsmanager;
 mod ssm;
 mod sts;
 
@@ -30,6 +31,7 @@ pub use elbv2::{Elbv2, ListenerInfo, LoadBalancerInfo, LoadBalancerState, Page, 
 pub use error::{Error, ErrorKind};
 pub use gather::gather;
 pub use guard::Guard;
+pub use secretsmanager::Secretsmanager;
 pub use ssm::Ssm;
 pub use sts::{Caller, Sts};
 

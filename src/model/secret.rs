@@ -20,7 +20,7 @@ pub enum SecretReference {
     Secret {
         /// Its name, `shop/api`.
         name: String,
-        /// Id of its version; none: whatever is current when an instance boots.
+        /// Id of its version; none: the current one when a release is made.
         version: Option<String>,
     },
 }
@@ -44,6 +44,31 @@ impl SecretReference {
         match self {
             Self::Parameter { name, .. } => format!("ssm:{name}"),
             Self::Secret { name, .. } => format!("secretsmanager:{name}"),
+        }
+    }
+
+    /// What is kept there, for people.
+    pub fn said(&self) -> String {
+        match self {
+            Self::Parameter { name, .. } => format!("parameter {name}"),
+            Self::Secret { name, .. } => format!("secret {name}"),
+        }
+    }
+
+    /// The same with this version, unless it names one. A parameter's is a number.
+    #[must_use]
+    pub fn pinned(&self, newest: &str) -> Self {
+        match self.clone() {
+            Self::Parameter { name, version } => Self::Parameter { name, version: version.or_else(|| newest.parse().ok()) },
+            Self::Secret { name, version } => Self::Secret { name, version: version.or_else(|| Some(newest.to_string())) },
+        }
+    }
+
+    /// It names a version that comes after this one, so that there is none yet. Ids of versions have no order.
+    pub fn is_after(&self, newest: &str) -> bool {
+        match (self, newest.parse::<u64>()) {
+            (Self::Parameter { version: Some(version), .. }, Ok(newest)) => *version > newest,
+            _ => false,
         }
     }
 

@@ -16,21 +16,20 @@ pub(super) fn pinned(
     reasons: &mut Reasons,
 ) -> BTreeMap<String, SecretReference> {
     let mut pin = |variable: &String, reference: &SecretReference| {
-        let SecretReference::Parameter { name, version } = reference else { return reference.clone() };
-        let newest = world.secrets.get(name).copied();
-        match (newest, version) {
-            (None, _) => reasons.add(format!("{variable} of {service}: there is no parameter {name}"), ""),
-            (Some(newest), Some(version)) if *version > newest => {
-                reasons.add(format!("{variable} of {service}: the newest version of {name} is {newest}, not {version}"), "");
-            }
-            _ => {}
+        let Some(newest) = world.secrets.get(&reference.place()) else {
+            reasons.add(format!("{variable} of {service}: there is no {}", reference.said()), "");
+            return reference.clone();
+        };
+        if reference.is_after(newest) {
+            let text = format!("{variable} of {service}: the newest version of {} is {newest}", reference.place());
+            reasons.add(format!("{text}, not {}", reference.version().unwrap_or_default()), "");
         }
-        SecretReference::Parameter { name: name.clone(), version: version.or(newest) }
+        reference.pinned(newest)
     };
     wanted.iter().map(|(variable, reference)| (variable.clone(), pin(variable, reference))).collect()
 }
 
-/// What of the secrets changes, and what cannot be gone back to.
+/// What of the secrets changes.
 pub(super) fn notes(world: &World, standings: &[&Standing], release: &Release) -> Vec<String> {
     let mut notes = Vec::new();
     for standing in standings {
@@ -41,10 +40,6 @@ pub(super) fn notes(world: &World, standings: &[&Standing], release: &Release) -
             let before = live.and_then(|live| live.secrets.get(variable));
             if let Some(before) = before.filter(|before| *before != reference) {
                 notes.push(format!("{variable} of {name} changes from {before} to {reference}"));
-            }
-            if reference.version().is_none() {
-                let text = format!("{variable} of {name} names no version: instances take what is current when they boot, and a rollback");
-                notes.push(format!("{text} does not bring an old value back"));
             }
         }
     }

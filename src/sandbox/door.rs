@@ -15,6 +15,7 @@ pub(super) enum Service {
     Autoscaling,
     Elbv2,
     Dynamodb,
+    Secretsmanager,
     Ssm,
     Sts,
     Cloudwatch,
@@ -28,6 +29,7 @@ impl Service {
             Self::Autoscaling => "autoscaling",
             Self::Elbv2 => "elasticloadbalancing",
             Self::Dynamodb => "dynamodb",
+            Self::Secretsmanager => "secretsmanager",
             Self::Ssm => "ssm",
             Self::Sts => "sts",
             Self::Cloudwatch => "monitoring",
@@ -35,9 +37,18 @@ impl Service {
     }
 
     fn from_scope(scope: &str) -> Option<Self> {
-        [Self::Ec2, Self::Autoscaling, Self::Elbv2, Self::Dynamodb, Self::Ssm, Self::Sts, Self::Cloudwatch]
+        [Self::Ec2, Self::Autoscaling, Self::Elbv2, Self::Dynamodb, Self::Secretsmanager, Self::Ssm, Self::Sts, Self::Cloudwatch]
             .into_iter()
             .find(|service| service.scope() == scope)
+    }
+
+    /// By the first part of `X-Amz-Target`.
+    fn from_target(target: &str) -> Option<Self> {
+        match target {
+            "AmazonSSM" => Some(Self::Ssm),
+            "secretsmanager" => Some(Self::Secretsmanager),
+            _ => target.starts_with("DynamoDB_").then_some(Self::Dynamodb),
+        }
     }
 
     fn from_version(version: &str) -> Option<Self> {
@@ -53,6 +64,7 @@ impl Service {
             Self::Dynamodb => "2012-08-10",
             Self::Cloudwatch => "2010-08-01",
             Self::Ssm => "2014-11-06",
+            Self::Secretsmanager => "2017-10-17",
         }
     }
 
@@ -110,22 +122,10 @@ impl Request {
             return Ok(Self { service: Service::Cloudwatch, action, place, params, body, mark, dress });
         }
         let dress = Dress::default();
-        if let Some(("AmazonSSM", action)) = header("x-amz-target").split_once('.') {
-            return Ok(Self { service: Service::Ssm, action: action.to_string(), place, params: Params::default(), body, mark, dress });
-        }
-        if let Some((_, action)) = header("x-amz-target").split_once('.') {
-            if part(3).is_none_or(|scope| scope == Service::Dynamodb.scope()) {
-                return Ok(Self {
-                    service: Service::Dynamodb,
-                    action: action.to_string(),
-                    place,
-                    params: Params::default(),
-                    body,
-                    mark,
-                    dress,
-                });
-            }
-            return Err((Service::Dynamodb, AwsError::unsupported(format!("the service {}", part(3).unwrap_or_default()))));
+        if let Some((target, action)) = header("x-amz-target").split_once('.') {
+            let unknown = || (Service::Dynamodb, AwsError::unsupported(format!("the service {target}")));
+            let service = Service::from_target(target).ok_or_else(unknown)?;
+            return Ok(Self { service, action: action.to_string(), place, params: Params::default(), body, mark, dress });
         }
         let fields = |text: &[u8]| serde_urlencoded::from_bytes::<Vec<(String, String)>>(text).unwrap_or_default();
         let mut all = fields(request.uri().query().unwrap_or_default().as_bytes());
@@ -184,7 +184,7 @@ pub(super) fn render_error(service: Service, error: &AwsError, request_id: &str)
             }
             render_json(*status, body, request_id)
         }
-        Service::Ssm => render_json(*status, json!({ "__type": code, "message": message }), request_id),
+        Service::Ssm | Service::Secretsmanager => render_json(*status, json!({ "__type": code, "message": message }), request_id),
         Service::Ec2 => {
             let error = branch("Error", [leaf("Code", code), leaf("Message", message)]);
             text(branch("Response", [branch("Errors", [error]), leaf("RequestID", request_id)]), "")

@@ -16,7 +16,7 @@ use super::host::Host;
 use super::latency::{Latencies, Speed};
 use super::throttle::Buckets;
 use super::wire::{AwsError, Node, Params};
-use super::{autoscaling, cloudwatch, dynamodb, ec2, elbv2, ssm, sts};
+use super::{autoscaling, cloudwatch, dynamodb, ec2, elbv2, secretsmanager, ssm, sts};
 
 pub(super) use keep::Kept;
 
@@ -91,6 +91,7 @@ pub(super) struct State {
     pub dynamodb: dynamodb::Dynamodb,
     pub cloudwatch: cloudwatch::Cloudwatch,
     pub ssm: ssm::Ssm,
+    pub secrets: secretsmanager::Secrets,
     /// ARNs of certificates a listener may name.
     pub certificates: Vec<String>,
     pub rng: fastrand::Rng,
@@ -252,6 +253,7 @@ impl Engine {
             dynamodb: dynamodb::Dynamodb::new(place, self.started, self.wall_at_start),
             cloudwatch: cloudwatch::Cloudwatch::default(),
             ssm: ssm::Ssm::default(),
+            secrets: secretsmanager::Secrets::default(),
             certificates: Vec::new(),
             rng: fastrand::Rng::with_seed(mix),
             buckets: Buckets::default(),
@@ -309,7 +311,11 @@ impl Engine {
                 return answer.map(|body| door::render_json(200, body, request_id));
             }
             if service == Service::Ssm {
-                let answer = ssm::call(&mut state.ssm, &request.place, action, &request.body, context);
+                let answer = ssm::call((&mut state.ssm, &state.secrets), &request.place, action, &request.body, context);
+                return answer.map(|body| door::render_json(200, body, request_id));
+            }
+            if service == Service::Secretsmanager {
+                let answer = secretsmanager::call(&mut state.secrets, &request.place, action, &request.body, context);
                 return answer.map(|body| door::render_json(200, body, request_id));
             }
             let mut call = Call {
@@ -330,7 +336,7 @@ impl Engine {
                     let answer = cloudwatch::call(&mut call, action);
                     return answer.map(|value| cloudwatch::render(request.dress, action, &value, request_id));
                 }
-                Service::Sts | Service::Dynamodb | Service::Ssm => sts::call(&mut call, action),
+                Service::Sts | Service::Dynamodb | Service::Ssm | Service::Secretsmanager => sts::call(&mut call, action),
             };
             answer.map(|node| door::render_xml(service, action, node, request_id))
         })

@@ -12,8 +12,7 @@
 //! - Machines share this computer: its programs, its files, its user. What is theirs is below `ADSTAGE_ROOT`, and a service must listen at
 //!   the address in `HOST`, not at every address (`tests/it/instance.rs`).
 //! - The metadata service wants a token whatever the launch asked for, and knows only what agents and SDKs ask (`host/processes.rs`).
-//! - Every instance has a role, and it may do everything; there is no Secrets Manager behind Parameter Store, and nothing is encrypted
-//!   (what is asked for undecrypted is shown as something else).
+//! - Every instance has a role, and it may do everything; nothing is encrypted (what is asked for undecrypted is shown as something else).
 //! - Security groups have no rules: on loopback nothing is filtered.
 //! - Reads may miss what was just made, but what they have once shown they show from then on.
 //! - DynamoDB's expired items stay, and there are no backups to restore from.
@@ -50,6 +49,7 @@ mod host;
 mod inventory;
 mod latency;
 mod loopback;
+mod secretsmanager;
 mod ssm;
 mod sts;
 mod throttle;

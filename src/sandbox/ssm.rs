@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::engine::{Context, Place};
+use super::secretsmanager::Secrets;
 use super::wire::AwsError;
 
 /// One account and Region's parameters.
@@ -28,12 +29,18 @@ struct Version {
 }
 
 /// Dispatch.
-pub(super) fn call(ssm: &mut Ssm, place: &Place, action: &str, body: &[u8], context: Context<'_>) -> Result<Value, AwsError> {
+pub(super) fn call(
+    (ssm, secrets): (&mut Ssm, &Secrets),
+    place: &Place,
+    action: &str,
+    body: &[u8],
+    context: Context<'_>,
+) -> Result<Value, AwsError> {
     let request: Value = serde_json::from_slice(body).map_err(|error| AwsError::bad("SerializationException", error.to_string()))?;
     match action {
         "PutParameter" => ssm.put(&request, context.wall.as_second() as f64),
-        "GetParameter" => ssm.get(text(&request, "Name")?, &request, place).map(|parameter| json!({ "Parameter": parameter })),
-        "GetParameters" => Ok(ssm.get_all(&request, place)),
+        "GetParameter" => ssm.get(text(&request, "Name")?, &request, place, secrets).map(|parameter| json!({ "Parameter": parameter })),
+        "GetParameters" => Ok(ssm.get_all(&request, place, secrets)),
         "DescribeParameters" => Ok(ssm.describe(&request, place)),
         "DeleteParameter" => match ssm.parameters.remove(text(&request, "Name")?) {
             Some(_) => Ok(json!({})),
@@ -53,6 +60,18 @@ fn not_found(name: &str) -> AwsError {
 
 fn arn(place: &Place, name: &str) -> String {
     format!("arn:aws:ssm:{}:{}:parameter/{}", place.region, place.account, name.trim_start_matches('/'))
+}
+
+/// What a reference to a secret of Secrets Manager leads to. Without decryption there is nothing to give out (*Referencing AWS Secrets
+/// Manager secrets from Parameter Store parameters*).
+fn referred(wanted: &str, found: Result<(String, String, String), AwsError>, request: &Value) -> Result<Value, AwsError> {
+    if request["WithDecryption"] != true {
+        return Err(AwsError::bad("ValidationException", "WithDecryption flag must be True for retrieving a Secret Manager secret."));
+    }
+    let (arn, version, value) = found.map_err(|_| not_found(wanted))?;
+    let source = json!({ "ARN": arn, "versionId": version }).to_string();
+    let name = wanted.split_once(':').map_or(wanted, |(name, _)| name);
+    Ok(json!({ "Name": name, "Type": "SecureString", "Value": value, "Version": 0, "SourceResult": source, "ARN": arn }))
 }
 
 impl Ssm {
@@ -79,10 +98,10 @@ impl Ssm {
     }
 
     /// `name` or `name:version`.
-    fn get(&self, wanted: &str, request: &Value, place: &Place) -> Result<Value, AwsError> {
+    fn get(&self, wanted: &str, request: &Value, place: &Place, secrets: &Secrets) -> Result<Value, AwsError> {
         let (name, selector) = wanted.split_once(':').map_or((wanted, None), |(name, version)| (name, Some(version)));
-        if name.starts_with("/aws/reference/") {
-            return Err(AwsError::unsupported("references to Secrets Manager"));
+        if let Some(secret) = name.strip_prefix("/aws/reference/secretsmanager/") {
+            return referred(wanted, secrets.referred(place, secret, selector), request);
         }
         let parameter = self.parameters.get(name).ok_or_else(|| not_found(name))?;
         let number = match selector {
@@ -101,10 +120,10 @@ impl Ssm {
         Ok(told)
     }
 
-    fn get_all(&self, request: &Value, place: &Place) -> Value {
+    fn get_all(&self, request: &Value, place: &Place, secrets: &Secrets) -> Value {
         let (mut found, mut invalid) = (Vec::new(), Vec::new());
         for name in request["Names"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            match self.get(name, request, place) {
+            match self.get(name, request, place, secrets) {
                 Ok(parameter) => found.push(parameter),
                 Err(_) => invalid.push(name),
             }

@@ -143,6 +143,7 @@ fn service(path: &str) -> Option<(&'static str, &'static str)> {
         ("autoscaling", "autoscaling"),
         ("elbv2", "elasticloadbalancing"),
         ("dynamodb", "dynamodb"),
+        ("secretsmanager", "secretsmanager"),
         ("ssm", "ssm"),
         ("sts", "sts"),
         ("cloudwatch", "cloudwatch"),
@@ -208,7 +209,7 @@ fn actions_of(file: &str, table: &BTreeMap<(String, String), Actions>) -> Action
         return names.into_iter().flat_map(|(_, name, _)| table[&(module.to_string(), name)].clone()).collect();
     }
     let source = crate::architecture::source::Source::new(&path, &read(&path));
-    let services = ["ec2", "autoscaling", "elbv2", "dynamodb", "ssm", "sts", "cloudwatch"];
+    let services = ["ec2", "autoscaling", "elbv2", "dynamodb", "secretsmanager", "ssm", "sts", "cloudwatch"];
     let called = services
         .iter()
         .flat_map(|module| methods_called(source.production(), module).into_iter().map(|method| (module.to_string(), method)));

@@ -10,7 +10,7 @@ use crate::sandbox::faults::Faults;
 use crate::sandbox::host::Host;
 use crate::sandbox::latency::Latencies;
 use crate::sandbox::throttle::Buckets;
-use crate::sandbox::{autoscaling, cloudwatch, dynamodb, ec2, elbv2, ssm};
+use crate::sandbox::{autoscaling, cloudwatch, dynamodb, ec2, elbv2, secretsmanager, ssm};
 
 /// An engine at one moment.
 pub(in crate::sandbox) struct Kept {
@@ -29,6 +29,7 @@ struct KeptState {
     dynamodb: dynamodb::Kept,
     cloudwatch: cloudwatch::Cloudwatch,
     ssm: ssm::Ssm,
+    secrets: secretsmanager::Secrets,
     certificates: Vec<String>,
     rng: fastrand::Rng,
     buckets: Buckets,
@@ -44,6 +45,7 @@ impl State {
             dynamodb: self.dynamodb.keep(),
             cloudwatch: self.cloudwatch.clone(),
             ssm: self.ssm.clone(),
+            secrets: self.secrets.clone(),
             certificates: self.certificates.clone(),
             rng: self.rng.clone(),
             buckets: self.buckets.clone(),
@@ -61,6 +63,7 @@ impl KeptState {
             dynamodb: dynamodb::Dynamodb::again(&self.dynamodb, &self.place, started, wall_at_start),
             cloudwatch: self.cloudwatch.clone(),
             ssm: self.ssm.clone(),
+            secrets: self.secrets.clone(),
             certificates: self.certificates.clone(),
             rng: self.rng.clone(),
             buckets: self.buckets.clone(),

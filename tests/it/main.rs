@@ -14,6 +14,7 @@ mod deploy;
 mod engines;
 mod gradual;
 mod halted;
+mod handover;
 mod help;
 mod history;
 mod hooks;

@@ -21,6 +21,8 @@ pub(super) enum Ends {
     Well,
     /// Exit 7: failed cleanly.
     RolledBack,
+    /// Exit 9: deployed, and the watch found trouble.
+    Trouble,
 }
 
 impl Ends {
@@ -28,6 +30,7 @@ impl Ends {
         match self {
             Self::Well => 0,
             Self::RolledBack => i32::from(End::RolledBack.code()),
+            Self::Trouble => i32::from(End::Trouble.code()),
         }
     }
 }

@@ -128,12 +128,30 @@ impl Executor<'_> {
             (None, _) => self.deployed(None).await,
             (Some(Halt::Lost(why)), side) => self.lost(&why, side),
             (Some(halt), Side::After) if self.goes_back(&halt).await => self.undo_begun(reached.waves, halt).await,
+            (Some(halt @ Halt::Failed { stage: StageName::Watch, .. }), Side::After) => {
+                self.stays(course, reached.waves, &mut stop).await;
+                self.deployed(Some(halt)).await
+            }
             (Some(halt), Side::After) => self.deployed(Some(halt)).await,
             // Whoever asked has a plan of their own, and undoing takes longer than they want to wait. A bake is nobody else's.
             (Some(Halt::Asked { stage, by: Interrupt::Colleague(who, why) }), Side::Before) if self.plan.kind.is_of_an_environment() => {
                 self.handed_over(stage, &who, &why).await
             }
             (Some(halt), Side::Before) => self.undo_begun(reached.waves, halt).await,
+        }
+    }
+
+    /// Visitors stay on a release that does not look well: it must at least heal and grow like any other. Nothing goes that it could still
+    /// be left for.
+    async fn stays(&self, course: &[Vec<Onward>], begun: usize, stop: &mut Stop<'_>) {
+        let of = |(at, (stage, acts)): (usize, (&Stage, &Vec<Onward>))| {
+            let needed = |(step, act): (&Step, &Onward)| if at >= begun && step.settles() { act.clone() } else { Onward::Done };
+            stage.steps.iter().zip(acts).map(needed).collect()
+        };
+        let rest: Vec<Vec<Onward>> = self.plan.stages.iter().zip(course).enumerate().map(of).collect();
+        if let Some(halt) = self.stages(&rest, stop).await.halt {
+            let text = format!("it does not heal by itself yet: {}; the next deploy sees to it", halt.reason());
+            (self.emit)(Event::Said { mark: Mark::Warning, text });
         }
     }
 

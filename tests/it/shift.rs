@@ -192,6 +192,13 @@ async fn whoever_is_at_the_terminal_is_asked_and_silence_changes_nothing() {
         let ending = joe.deploy().await.ending();
         let wanted = if answer == Some(true) { Outcome::RolledBack } else { Outcome::Deployed };
         assert_eq!(ending.outcome, wanted, "{answer:?}");
+        if wanted == Outcome::Deployed {
+            // It heals like any other, and everything that it could be left for is still there.
+            let groups =
+                joe.aws.autoscaling.groups_named(&["shop-production-web-r1".into(), "shop-production-web-r2".into()]).await.unwrap();
+            let seen: Vec<_> = groups.iter().map(|found| (found.health_type.as_str(), found.group.desired)).collect();
+            assert_eq!(seen, [("EC2,ELB", 2), ("EC2,ELB", 2)], "{answer:?}");
+        }
         let said = joe.events.lock().unwrap().iter().any(|event| format!("{event:?}").contains("nobody answered within 2m"));
         assert_eq!(said, answer.is_none());
         drop(gone(visitors).await);

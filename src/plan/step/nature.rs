@@ -49,6 +49,11 @@ impl Step {
         matches!(self, Self::CutOverTraffic { .. } | Self::SetActive { active: true, .. })
     }
 
+    /// Lets a fleet live by itself from then on: it heals, shrinks and grows.
+    pub fn settles(&self) -> bool {
+        matches!(self, Self::SettleFleet { .. })
+    }
+
     /// The fleet it is about, if it is about one.
     pub fn fleet(&self) -> Option<&FleetKey> {
         match self {

@@ -60,6 +60,8 @@ pub struct Metrics<'a> {
     aws: &'a Aws,
     target: MetricsTarget,
     began: Timestamp,
+    /// The ends of the target groups' ARNs, its own first, once they were looked up.
+    groups: Option<Vec<String>>,
     restarts: Option<BTreeMap<String, u32>>,
 }
 
@@ -67,7 +69,7 @@ impl<'a> Metrics<'a> {
     /// A watch that begins now.
     pub fn new(aws: &'a Aws, target: MetricsTarget) -> Self {
         let began = aws.dynamodb.now();
-        Self { aws, target, began, restarts: None }
+        Self { aws, target, began, groups: None, restarts: None }
     }
 
     /// One look, at these instances too.
@@ -75,7 +77,8 @@ impl<'a> Metrics<'a> {
         let mut seen = Seen::default();
         let some: Vec<String> = instances.iter().take(CONSOLES).cloned().collect();
         let consoles = gather(some.iter().map(|id| self.aws.ec2.console(id)));
-        let (traffic, alarms, consoles) = tokio::join!(self.traffic(), self.alarms(), consoles);
+        let groups = self.groups().await;
+        let (traffic, alarms, consoles) = tokio::join!(self.traffic(groups), self.alarms(), consoles);
         match traffic {
             Ok(Some((new, old))) => self.compare(&new, &old, &mut seen),
             Ok(None) => {}
@@ -97,14 +100,29 @@ impl<'a> Metrics<'a> {
         self.aws.cloudwatch.alarms(&self.target.alarms).await
     }
 
-    /// What the new fleet's visitors got since it has them, and what the old one's: beside it, if there were enough, else before.
-    async fn traffic(&self) -> Result<Option<(Traffic, Traffic)>, Error> {
-        let Some(own) = &self.target.target_group else { return Ok(None) };
+    /// What CloudWatch calls the target groups, its own first; nothing if it has no visitors. ARNs never change: they are asked for once.
+    async fn groups(&mut self) -> Result<Vec<String>, Error> {
+        if let Some(groups) = &self.groups {
+            return Ok(groups.clone());
+        }
+        let Some(own) = &self.target.target_group else { return Ok(Vec::new()) };
         let names = std::iter::once(own).chain(self.target.against.as_ref().map(|(_, group)| group));
         let mut groups = Vec::new();
         for found in gather(names.map(|name| self.aws.elbv2.target_group(name))).await {
-            let Some(group) = found? else { continue };
-            groups.extend(group.arn.rsplit_once(':').map(|(_, end)| end.to_string()));
+            match found? {
+                Some(group) => groups.extend(group.arn.rsplit_once(':').map(|(_, end)| end.to_string())),
+                // Without its own there is nothing to compare; without the other one's, nothing to compare with.
+                None => break,
+            }
+        }
+        Ok(self.groups.insert(groups).clone())
+    }
+
+    /// What the new fleet's visitors got since it has them, and what the old one's: beside it, if there were enough, else before.
+    async fn traffic(&self, groups: Result<Vec<String>, Error>) -> Result<Option<(Traffic, Traffic)>, Error> {
+        let groups = groups?;
+        if groups.is_empty() {
+            return Ok(None);
         }
         // arn:…:listener/app/NAME/ID/LISTENER
         let balancer = self.target.listener.split_once(":listener/").and_then(|(_, end)| end.rsplit_once('/')).map(|(name, _)| name);

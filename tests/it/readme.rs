@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use toml::{Table, Value};
+
+use crate::typed::typed as type_in;
+
 const README: &str = include_str!("../../README.md");
 const CI: &str = include_str!("../../.ci/run");
 
@@ -38,4 +42,25 @@ fn its_links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dead: Vec<_> = links.filter(|link| !root.join(link).exists()).collect();
     assert!(dead.is_empty(), "{dead:?}");
+}
+
+/// What a table says on top of another one.
+fn put_on(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => put_on(below, above),
+            (_, value) => _ = below.insert(key, value),
+        }
+    }
+}
+
+#[test]
+fn its_settings_are_settings() {
+    let block = README.split("### What a deploy goes by").nth(1).unwrap().split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let mut file: Table = include_str!("../../examples/adstage.toml").parse().unwrap();
+    put_on(&mut file, block.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("adstage.toml"), toml::to_string(&file).unwrap()).unwrap();
+    let said = type_in(folder.path(), "config check");
+    assert_eq!(said.code, 0, "{said}");
 }

@@ -1,5 +1,6 @@
 //! `adstage sandbox`: AWS on this computer.
 
+mod misfortune;
 mod shell;
 
 use std::fs;
@@ -42,6 +43,8 @@ enum Act {
     /// Show where it answers, the addresses of its load balancers and review boxes, and every instance
     Status(Place),
     Shell(shell::Args),
+    Shortage(misfortune::Shortage),
+    Reclaim(misfortune::Reclaim),
     Demo(demo::Args),
     #[command(hide = true)]
     Shop(shop::Args),
@@ -94,6 +97,8 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         Act::Stop(place) => stop(&place.home(global)?, global).await,
         Act::Status(place) => status(&place.home(global)?, global).await,
         Act::Shell(args) => shell::run(args, global).await,
+        Act::Shortage(args) => misfortune::shortage(&args, global).await,
+        Act::Reclaim(args) => misfortune::reclaim(&args, global).await,
         Act::Demo(args) => demo::run(args, global).await,
         Act::Shop(args) => shop::run(args, global).await,
     }
@@ -291,7 +296,8 @@ async fn status(home: &Home, global: &Global) -> Result<(), Failure> {
         let balancers = table(&status["load_balancers"], &["name", "url"]);
         let boxes = table(&status["boxes"], &["name", "url"]);
         let instances = table(&status["instances"], &["id", "address", "environment", "mode", "services", "release", "state", "pid"]);
-        [heading, balancers, boxes, instances].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+        let shortages = table(&status["shortages"], &["market", "type", "left", "ends_in_seconds"]);
+        [heading, balancers, boxes, shortages, instances].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
     })
 }
 

@@ -49,6 +49,7 @@ mod host;
 mod inventory;
 mod latency;
 mod loopback;
+mod orders;
 mod secretsmanager;
 mod ssm;
 mod sts;

@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use super::elbv2;
 use super::engine::{Engine, pause};
 use super::faults::{LoggedCall, ReplyLost};
+use super::orders;
 
 /// Open connections get this long to finish when the sandbox stops.
 const GRACE: Duration = Duration::from_secs(1);
@@ -71,6 +72,8 @@ async fn answer(
         ("GET", "/_sandbox/status") => own(200, &status(engine, endpoint)),
         ("GET", "/_sandbox/calls") => own(200, &calls(engine, parts.uri.query())),
         ("GET", "/_sandbox/machine") => own(200, &machine(engine, parts.uri.query())),
+        ("POST", "/_sandbox/shortage") => own(200, &orders::shortage(engine, parts.uri.query())),
+        ("POST", "/_sandbox/reclaim") => own(200, &orders::reclaim(engine, parts.uri.query())),
         ("POST", "/_sandbox/stop") => {
             stop.notify_one();
             own(200, &json!({ "stopping": true }))
@@ -155,7 +158,7 @@ fn status(engine: &Engine, endpoint: &str) -> Value {
                 "id": instance.id, "account": state.place.account, "region": state.place.region,
                 "address": instance.address.to_string(), "state": instance.state.name(), "image": instance.request.image,
                 "environment": tag("adstage:env"), "mode": tag("adstage:mode"), "release": tag("adstage:release"),
-                "services": tag("adstage:services").split_whitespace().collect::<Vec<_>>(),
+                "services": tag("adstage:services").split_whitespace().collect::<Vec<_>>(), "spot": instance.request.spot,
                 "pid": engine.host.pid(&instance.id),
             }));
         }
@@ -171,5 +174,7 @@ fn status(engine: &Engine, endpoint: &str) -> Value {
             load_balancers.push(shown);
         }
     }
-    json!({ "endpoint": endpoint, "load_balancers": load_balancers, "instances": instances, "boxes": boxes })
+    drop(places);
+    let shortages = orders::shortages(engine);
+    json!({ "endpoint": endpoint, "load_balancers": load_balancers, "instances": instances, "boxes": boxes, "shortages": shortages })
 }

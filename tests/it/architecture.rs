@@ -66,6 +66,7 @@ const DOORS: &[(&str, &str)] = &[
     ("tests/it/workers.rs", "real time: stories run on real processes"),
     ("tests/it/stores.rs", "real time: stories run on real processes; a skipped database says so"),
     ("tests/it/scale.rs", "real time: its processes are real"),
+    ("tests/it/rehearsal.rs", "real time: its processes are real"),
     ("tests/it/stage.rs", "real time: stories run on real processes"),
     ("tests/it/gradual.rs", "real time: stories run on real processes"),
     ("tests/it/visitors.rs", "real time: visitors of real processes"),

@@ -44,6 +44,7 @@ mod protocol;
 mod python;
 mod readme;
 mod records;
+mod rehearsal;
 mod resume;
 mod review;
 mod review_boxes;

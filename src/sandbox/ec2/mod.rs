@@ -25,7 +25,7 @@ use super::inventory::Inventory;
 use super::wire::{AwsError, Node, branch, leaf};
 
 pub(super) use instances::{Instance, InstanceState, Metadata, check, launch, metadata, terminate};
-pub(super) use market::has_notice;
+pub(super) use market::{Shortage, has_notice, running_spot, shortages};
 pub(super) use network::Network;
 pub(super) use sharing::{Abroad, abroad};
 pub(super) use tags::Tags;
@@ -55,6 +55,11 @@ impl Ec2 {
         static NONE: Tags = Tags::new();
         self.tags.get(id).unwrap_or(&NONE)
     }
+}
+
+/// There is an instance type of this name.
+pub(super) fn is_instance_type(name: &str) -> bool {
+    types::instance_type(name).is_some()
 }
 
 /// An instance, whatever its state, until it is forgotten some time after its end.

@@ -57,11 +57,26 @@ pub enum Verdict {
         what: String,
         /// Facts and log lines.
         evidence: Vec<String>,
+        /// AWS had no more capacity to give, or a quota is used up: that says nothing about the release.
+        lacking: bool,
     },
 }
 
 /// If after this long no rule is found to name the target group, none ever will.
 const UNUSED_FOR_EVER: Duration = Duration::from_secs(120);
+/// What AWS says of launches for which there is no room (*Troubleshoot Amazon EC2 Auto Scaling: EC2 instance launch failures*).
+const NO_ROOM: [&str; 10] = [
+    "InsufficientInstanceCapacity",
+    "InsufficientHostCapacity",
+    "UnfulfillableCapacity",
+    "capacity in the Availability Zone",
+    "VcpuLimitExceeded",
+    "InstanceLimitExceeded",
+    "MaxSpotInstanceCountExceeded",
+    "instance limit",
+    "InsufficientFreeAddressesInSubnet",
+    "Your quota allows for",
+];
 /// Lines of one instance's output worth showing.
 const TAIL: usize = 12;
 
@@ -105,6 +120,13 @@ impl Evidence {
         leaving.map(|instance| &instance.id).chain(self.taken_back.iter().map(|ended| &ended.id)).collect::<BTreeSet<_>>().len()
     }
 
+    /// Nothing ails the fleet but that AWS does not give it all its instances.
+    pub fn only_lacks(&self, count: u32) -> bool {
+        let members = members(self);
+        let why = self.no_spot.iter().chain(&self.failed_activities);
+        members.len() < count as usize && self.healthy() == members.len() && why.clone().next().is_some() && why.into_iter().all(no_room)
+    }
+
     /// A line per instance that is not well, then what their consoles said last.
     pub fn complaints(&self) -> Vec<String> {
         let ill: Vec<_> = members(self).into_iter().filter(|member| !is_healthy(self, member)).collect();
@@ -114,6 +136,11 @@ impl Evidence {
         }
         lines
     }
+}
+
+/// A launch failed because there was no room for it.
+fn no_room(why: &String) -> bool {
+    NO_ROOM.iter().any(|said| why.contains(said))
 }
 
 /// The group's instances that are not on their way out.
@@ -142,7 +169,7 @@ fn strangers(evidence: &Evidence) -> Vec<&str> {
 
 fn terminal(evidence: &Evidence, members: &[&GroupInstance], count: u32) -> Option<Verdict> {
     let fleet = &evidence.fleet;
-    let verdict = |what: String, evidence: Vec<String>| Some(Verdict::Terminal { what, evidence });
+    let verdict = |what: String, evidence: Vec<String>| Some(Verdict::Terminal { what, evidence, lacking: false });
     for member in members.iter().filter(|member| !is_healthy(evidence, member)) {
         if let Some(line) = fatal_line(evidence, &member.id) {
             let mut lines = vec![describe(evidence, member)];
@@ -159,7 +186,8 @@ fn terminal(evidence: &Evidence, members: &[&GroupInstance], count: u32) -> Opti
     }
     // A group that got all its instances in the end has overcome whatever failed before.
     if let Some(first) = evidence.failed_activities.first().filter(|_| members.len() < count as usize) {
-        return verdict(format!("{fleet}: {first}"), evidence.failed_activities.iter().skip(1).take(3).cloned().collect());
+        let (what, others) = (format!("{fleet}: {first}"), evidence.failed_activities.iter().skip(1).take(3).cloned().collect());
+        return Some(Verdict::Terminal { what, evidence: others, lacking: evidence.failed_activities.iter().all(no_room) });
     }
     let unused = |target: &TargetHealth| target.state == TargetState::Unused && target.reason == "Target.NotInUse";
     let targets = evidence.targets.as_deref().unwrap_or_default();
@@ -327,9 +355,29 @@ mod tests {
     #[test]
     fn a_failed_launch_ends_the_wait_unless_the_group_overcame_it() {
         let mut evidence = fleet(&[("i-1", Initial)]);
-        evidence.failed_activities = vec!["Launching a new EC2 instance: no capacity".into()];
-        assert_eq!(ends(2, &evidence), "web-r42: Launching a new EC2 instance: no capacity");
+        evidence.failed_activities = vec!["Launching a new EC2 instance: no such image".into()];
+        assert_eq!(ends(2, &evidence), "web-r42: Launching a new EC2 instance: no such image");
         waits(1, &evidence);
+    }
+
+    #[test]
+    fn what_aws_cannot_give_says_nothing_about_the_release() {
+        let mut evidence = fleet(&[("i-1", Healthy)]);
+        let zone = "We currently do not have sufficient m7i.large capacity in the Availability Zone you requested (eu-central-1a).";
+        let mixed =
+            "Could not launch On-Demand Instances. InsufficientInstanceCapacity - There is no capacity. Launching EC2 instance failed.";
+        let other = "Instance became unhealthy while waiting for instance to be in InService state.";
+        for (why, lacks) in [(vec![zone], true), (vec![mixed, zone], true), (vec![other], false), (vec![zone, other], false)] {
+            evidence.failed_activities = why.iter().map(ToString::to_string).collect();
+            let Verdict::Terminal { lacking, .. } = judge(2, &evidence) else { panic!() };
+            assert_eq!((lacking, evidence.only_lacks(2)), (lacks, lacks), "{why:?}");
+        }
+        evidence.failed_activities.clear();
+        assert!(!evidence.only_lacks(2));
+        evidence.no_spot = vec!["Could not launch Spot Instances. InsufficientInstanceCapacity - none.".into()];
+        assert!(evidence.only_lacks(2) && !evidence.only_lacks(1));
+        evidence.targets.as_mut().unwrap()[0].state = Unhealthy;
+        assert!(!evidence.only_lacks(2));
     }
 
     #[test]

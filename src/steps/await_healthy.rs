@@ -4,6 +4,7 @@ use tokio::sync::Mutex;
 
 use super::wait::failed;
 use super::{Cx, Done, StepError};
+use crate::aws::ErrorKind;
 use crate::clock::Moment;
 use crate::health::{Look, Probe, ProbeTarget, Stop, Verdict, Waiting, judge};
 use crate::model::{CapacityKind, FleetKey, Seconds};
@@ -33,7 +34,10 @@ pub(super) async fn run(cx: &Cx, fleet: &FleetKey, count: u32, within: Seconds, 
                 *steady = None;
                 Look::Waiting(waiting)
             }
-            (Verdict::Terminal { what, evidence }, _) => Look::Failed(StepError::new(what).evidence(evidence)),
+            (Verdict::Terminal { what, evidence, lacking }, _) => {
+                let kind = lacking.then_some(ErrorKind::Capacity);
+                Look::Failed(StepError { kind, ..StepError::new(what).evidence(evidence) })
+            }
         }
     };
     match cx.wait(within.duration(), look).await {
@@ -42,8 +46,10 @@ pub(super) async fn run(cx: &Cx, fleet: &FleetKey, count: u32, within: Seconds, 
         Err(Stop::TimedOut(waiting)) => {
             let late = StepError::new(format!("{fleet} did not become healthy within {within}")).because(waiting.text);
             // What the instances themselves say, if they can still be asked.
-            let complaints = probe.lock().await.last_look().await.map(|evidence| evidence.complaints());
-            Err(late.evidence(complaints.unwrap_or(waiting.details)))
+            let last = probe.lock().await.last_look().await.ok();
+            let kind = last.as_ref().is_some_and(|evidence| evidence.only_lacks(count)).then_some(ErrorKind::Capacity);
+            let complaints = last.map(|evidence| evidence.complaints());
+            Err(StepError { kind, ..late.evidence(complaints.unwrap_or(waiting.details)) })
         }
     }
 }

@@ -108,6 +108,16 @@ async fn a_total_shortage_is_undone_and_nobody_saw_it() {
     let ending = yard.operator("joe").await.deploy().await.ending();
     assert_eq!(ending.outcome, Outcome::RolledBack, "{ending:#?}");
     assert_eq!(sizes(&yard).await, before);
+
+    // What AWS did not have says nothing about the release: it is deployed again without being forced.
+    let world = yard.operator("onlooker").await.world().await;
+    let verdict = |release: &ReleaseRecord| (release.release.number.to_string(), release.verdict.clone());
+    let verdicts: Vec<_> = world.records.releases.iter().map(verdict).collect();
+    assert!(verdicts.contains(&("r2".to_string(), Verdict::Untried)), "{verdicts:?}");
+    for spot in [true, false] {
+        scarce(&yard, spot, None);
+    }
+    yard.operator("joe").await.deploy().await.well();
     assert_eq!(visitors.gone().await.failed, [""; 0]);
 }
 

@@ -73,6 +73,11 @@ impl Sandbox {
         super::server::serve(self.engine.clone(), listener, until).await
     }
 
+    /// What every machine there ever was has said by now.
+    pub fn consoles(&self) -> Vec<String> {
+        self.host.consoles()
+    }
+
     /// Scheduled misfortunes and the log of calls.
     pub fn faults(&self) -> &Faults {
         &self.engine.faults

@@ -23,8 +23,15 @@ const fn family(start: Start, deed: Deed, nexts: &'static [Deed]) -> Family {
 }
 
 const SERVING: &[Deed] = &[Deed::Rollback, Deed::Deploy, Deed::Resume, Deed::Abort];
+/// What sizes are struck by is answered by the same again, or by whatever else is at hand.
+const fn sizing(same: Deed) -> [Deed; 5] {
+    [same, Deed::Resume, Deed::Abort, Deed::Rollback, Deed::Deploy]
+}
+static UP: [Deed; 5] = sizing(Deed::ScaleUp);
+static DOWN: [Deed; 5] = sizing(Deed::ScaleDown);
+static BACK: [Deed; 5] = sizing(Deed::HandBack);
 
-pub static FAMILIES: [Family; 21] = [
+pub static FAMILIES: [Family; 28] = [
     family(Start::Bare, Deed::Setup, &[Deed::Setup, Deed::Abort]),
     family(Start::Empty, Deed::Bake, &[Deed::Bake]),
     family(Start::Boxes, Deed::ReviewCreate, &[Deed::ReviewCreate, Deed::ReviewDelete]),
@@ -47,6 +54,13 @@ pub static FAMILIES: [Family; 21] = [
     family(Start::Shifting, Deed::Resume, SERVING),
     family(Start::Shifting, Deed::Abort, SERVING),
     family(Start::Shifting, Deed::Rollback, SERVING),
+    family(Start::Scarce, Deed::Deploy, SERVING),
+    family(Start::Scarce, Deed::ScaleUp, &UP),
+    family(Start::Scarce, Deed::ScaleDown, &DOWN),
+    family(Start::Covered, Deed::HandBack, &BACK),
+    family(Start::Hooked, Deed::Deploy, SERVING),
+    family(Start::Verifying, Deed::Resume, SERVING),
+    family(Start::Verifying, Deed::Abort, SERVING),
 ];
 
 impl Family {

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use adstage::journal;
+use adstage::journal::{self, Deed, Entry};
 use adstage::model::{Environment, Image, ImageState, Provenance, Scope, Service, drift};
 use adstage::plan::SPREAD;
 use adstage::sandbox::{GroupFacts, Inventory, Visit};
 
 use super::stage::BOX;
-use super::story::{ELSEWHERE, Scene};
+use super::story::{ELSEWHERE, HALF, Scene};
 use crate::yard::review;
 
 /// Everything that is not as it must be.
@@ -26,6 +26,9 @@ pub async fn all(scene: &mut Scene) -> Vec<String> {
     found.extend(boxes(scene, &inventory).await);
     found.extend(images(scene).await);
     found.extend(drifting(scene).await);
+    found.extend(covered(scene, &inventory).await);
+    found.extend(hooked(scene).await);
+    found.extend(migrated(scene));
     if let Some(visitors) = scene.visitors.take() {
         found.extend(visitors.gone().await.failed.iter().take(5).map(|failed| format!("a visitor failed: {failed}")));
     }
@@ -109,15 +112,28 @@ fn serving(scene: &Scene, inventory: &Inventory) -> Vec<String> {
                 found.push(format!("{} should serve, but the route has {:?}", live, rule.map(|rule| &rule.weights)));
             }
         }
-        let usual = |group: &&GroupFacts| {
-            let sizes = (group.min, group.desired, group.max, group.in_service as u32);
-            sizes == (service.instances, service.instances, service.max_instances, service.instances) && !group.deleting
-        };
-        if inventory.groups.get(&live).filter(usual).is_none() {
-            found.push(format!("{live} is not as usual: {:?}", inventory.groups.get(&live)));
-        }
+        found.extend(unusual(scene, service, &live, inventory));
     }
     found
+}
+
+/// The groups of a fleet are neither pinned nor leaving nor short of instances, and together as many as there may be.
+fn unusual(scene: &Scene, service: &Service, live: &str, inventory: &Inventory) -> Option<String> {
+    let kinds = ["", "-spot"].map(|kind| inventory.groups.get(&format!("{live}{kind}")));
+    let (sizes, least) = match service.spot {
+        0 => (BTreeSet::from([service.instances]), [service.instances, 0]),
+        _ => (scene.sizes.clone(), [HALF, HALF]),
+    };
+    let whole = |(group, least): (&GroupFacts, u32)| {
+        let bounds = group.min <= least.min(group.desired) && group.max == service.max_instances;
+        bounds && group.in_service as u32 == group.desired && !group.deleting
+    };
+    let there = kinds.iter().zip(least).filter_map(|(group, least)| Some(((*group)?, least)));
+    let free = service.spot > 0 || kinds[0].is_some_and(|group| group.min == service.instances);
+    let expected = if service.spot == 0 { 1 } else { 2 };
+    let total: u32 = kinds.iter().flatten().map(|group| group.desired).sum();
+    let usual = kinds.iter().flatten().count() == expected && there.clone().all(whole) && free && sizes.contains(&total);
+    (!usual).then(|| format!("{live} is not as usual, of {sizes:?}: {kinds:?}"))
 }
 
 /// Releases of a worker of which something works, by the tags its machines see.
@@ -149,7 +165,7 @@ fn working(scene: &Scene, inventory: &Inventory) -> Vec<String> {
 /// their machines; no builder, no suspended process.
 fn left_behind(scene: &Scene, inventory: &Inventory) -> Vec<String> {
     let (meant, mut found) = (meant(scene), Vec::new());
-    let mut fleets: BTreeSet<String> = inventory.groups.keys().cloned().collect();
+    let mut fleets: BTreeSet<String> = inventory.groups.keys().map(|name| name.trim_end_matches("-spot").to_string()).collect();
     fleets.extend(inventory.target_groups.iter().filter(|name| !name.starts_with(&of_box(scene))).cloned());
     fleets.extend(inventory.templates.iter().cloned());
     let routes: BTreeSet<_> = scene.yard.environment.services.iter().filter_map(|service| Some(service.route.as_ref()?.priority)).collect();
@@ -248,6 +264,66 @@ async fn images(scene: &Scene) -> Vec<String> {
 
 /// `status` has nothing to report.
 async fn drifting(scene: &Scene) -> Vec<String> {
+    let onlooker = scene.yard.operator("onlooker").await;
+    scene.drifts(&onlooker).await.into_iter().map(|drift| format!("drift: {drift}")).collect()
+}
+
+/// What is covered with on-demand instances is said, with what hands it back; and nothing is said that is not so.
+async fn covered(scene: &Scene, inventory: &Inventory) -> Vec<String> {
     let world = scene.yard.operator("onlooker").await.world().await;
-    drift(&scene.yard.environment, &world).into_iter().map(|drift| format!("drift: {}", drift.0)).collect()
+    let said = drift(&scene.yard.environment, &world).iter().any(|drift| drift.0.contains("--hand-back"));
+    let lacks = |(service, release): (&String, &u64)| {
+        let spot = inventory.groups.get(&format!("{}-spot", fleet(scene, service, *release)))?;
+        let own = inventory.groups.get(&fleet(scene, service, *release))?;
+        Some(spot.desired < (spot.desired + own.desired) / 2)
+    };
+    let lacks = meant(scene).iter().filter_map(lacks).any(|lacks| lacks);
+    if said == lacks { Vec::new() } else { vec![format!("covered: {lacks}, said: {said}")] }
+}
+
+/// No hook that its operation's journal knows to have passed runs again where it runs once, and none runs twice in one process.
+async fn hooked(scene: &Scene) -> Vec<String> {
+    let (onlooker, mut found) = (scene.yard.operator("onlooker").await, Vec::new());
+    let scope = Scope { table: scene.yard.environment.state_table.clone(), pk: scene.scopes[0].clone() };
+    for record in journal::read(&onlooker.aws.dynamodb, &scope).await.expect("a journal").operations {
+        let (_, events) = journal::operation(&onlooker.aws.dynamodb, &scope, &record.id).await.expect("rows").expect("an operation");
+        let mut passed = BTreeSet::new();
+        for event in &events {
+            match &event.entry {
+                Entry::Step(key, Deed::Succeeded { .. }) => _ = passed.insert(key.clone()),
+                Entry::Step(key, Deed::Started { .. }) if passed.contains(key) => {
+                    let once = ["before-deploy hook", "once on one instance"].iter().any(|what| key.step.contains(what));
+                    found.extend(once.then(|| format!("{} by {}: {} ran again", record.id, record.by, key.step)));
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut runs = BTreeMap::new();
+    for (who, operation, run, _) in scene.ran.lock().unwrap().iter() {
+        *runs.entry((who.clone(), operation.clone(), run.clone())).or_insert(0) += 1;
+    }
+    found.extend(runs.iter().filter(|(_, count)| **count > 1).map(|(run, count)| format!("{run:?} ran {count} times")));
+    found
+}
+
+/// A release's own command runs on one of its machines, once.
+fn migrated(scene: &Scene) -> Vec<String> {
+    let mut ran: BTreeMap<String, usize> = BTreeMap::new();
+    for console in scene.yard.sandbox.consoles() {
+        for line in console.lines().filter(|line| line.contains("\"release-command\"")) {
+            let told: serde_json::Value = serde_json::from_str(line.trim_start_matches("adstage-agent ")).expect("a line of an agent");
+            *ran.entry(told["operation"].as_str().expect("an operation").to_string()).or_default() += 1;
+        }
+    }
+    let twice = ran.iter().filter(|(_, count)| **count > 1);
+    let mut found: Vec<String> = twice.map(|(operation, count)| format!("the release command of {operation} ran {count} times")).collect();
+    let wanted = scene.yard.environment.services.iter().filter(|service| service.release_command.is_some());
+    let serving: BTreeMap<String, u64> = meant(scene);
+    // r1 and r2 came before there was one.
+    let new = wanted.filter(|service| serving.get(service.name.as_str()).is_some_and(|release| *release > 2)).count();
+    if new > 0 && ran.is_empty() {
+        found.push("a release serves, and its command never ran".to_string());
+    }
+    found
 }

@@ -1,13 +1,17 @@
 //! Where stories begin: accounts in the state that some operation finds, made once each and copied for every story.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use adstage::clock::Clock;
-use adstage::model::{Environment, Review, Seconds, Shift};
+use adstage::model::{Environment, Hooks, Review, Seconds, Shift, TimedCommand};
 use adstage::sandbox::{Kept, Misfortune, Options, Sandbox, When};
+use adstage::steps::{Commands, Finished};
 
-use crate::yard::{Yard, environment, review};
+use crate::yard::{Operator, Yard, environment, review};
+
+/// Among the environment's services: the one with visitors on every path.
+pub const WEB: usize = 1;
 
 /// The review box of every story about one.
 pub const BOX: &str = "blue";
@@ -32,6 +36,12 @@ pub enum Start {
     Shelf,
     /// r2 serves, r1 is warm.
     Live,
+    /// The same, where half of web's four instances are spot, and AWS has one more of these to give.
+    Scarce,
+    /// The same: r3 serves with spot covered by on-demand instances, and AWS has as much as anybody wants again.
+    Covered,
+    /// r2 serves, r1 is warm; there are hooks, and web's releases have a command of their own.
+    Hooked,
     /// The same, where visitors come in two shifts.
     Gradual,
     /// r2 serves, r1 is warm, and a deploy of r3 is cut short: its fleets are launched.
@@ -42,22 +52,33 @@ pub enum Start {
     Settling,
     /// Some of every route's visitors have.
     Shifting,
+    /// Hooks and all; the candidate is healthy, and its own command has run or is about to.
+    Verifying,
 }
 
 impl Start {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Bare,
         Self::Empty,
         Self::Boxes,
         Self::BoxReady,
         Self::Shelf,
         Self::Live,
+        Self::Scarce,
+        Self::Covered,
+        Self::Hooked,
         Self::Gradual,
         Self::Launched,
         Self::Between,
         Self::Settling,
         Self::Shifting,
+        Self::Verifying,
     ];
+
+    /// Web buys spot.
+    pub fn has_spot(self) -> bool {
+        matches!(self, Self::Scarce | Self::Covered)
+    }
 }
 
 /// An account at one moment, and how old it is.
@@ -93,7 +114,7 @@ impl Start {
     }
 
     fn stage(self) -> &'static Stage {
-        static STAGES: [OnceLock<Stage>; 11] = [const { OnceLock::new() }; 11];
+        static STAGES: [OnceLock<Stage>; 15] = [const { OnceLock::new() }; 15];
         STAGES[self as usize].get_or_init(|| std::thread::spawn(move || runtime().block_on(self.build())).join().expect("a stage"))
     }
 
@@ -101,6 +122,10 @@ impl Start {
         fastrand::seed(self as u64);
         let clock = Clock::for_tests();
         let (born, mut yard) = (clock.moment(), Yard { sandbox: Sandbox::in_process(Options::default()), environment: small(), clock });
+        if self.has_spot() {
+            let web = &mut yard.environment.services[WEB];
+            (web.spot, web.instances, web.max_instances) = (50, 4, 8);
+        }
         let ana = yard.operator("ana").await;
         ana.aws.dynamodb.create_table(&yard.environment.state_table).await.expect("a table");
         ana.bake("1").await.well();
@@ -125,6 +150,13 @@ impl Start {
             greet(&mut yard, "two");
             yard.operator("ana").await.deploy().await.well();
         }
+        self.run_short(&mut yard).await;
+        if matches!(self, Self::Hooked | Self::Verifying) {
+            let timed = |run: &str| Some(TimedCommand { run: run.into(), within: Seconds(60) });
+            let [before_deploy, verify, after_cutover, on_failure] = ["before-deploy", "verify", "after-cutover", "on-failure"].map(timed);
+            yard.environment.hooks = Hooks { before_deploy, verify, after_cutover, on_failure };
+            yard.environment.services[WEB].release_command = timed("bin/migrate");
+        }
         if matches!(self, Self::Gradual | Self::Shifting) {
             let shift = |percent| Shift { percent, watch: Seconds(10) };
             yard.environment.timing.watching.shifts = [10, 100].map(shift).into();
@@ -139,11 +171,28 @@ impl Start {
 }
 
 impl Start {
+    /// AWS has hardly any spot left; or had, when r3 came.
+    async fn run_short(self, yard: &mut Yard) {
+        let scarce = |yard: &Yard, left| {
+            let (account, region) = (&yard.environment.account, &yard.environment.region);
+            yard.sandbox.scarce(account, region, true, None, left);
+        };
+        if self.has_spot() {
+            scarce(yard, Some(1));
+        }
+        if self == Self::Covered {
+            greet(yard, "three");
+            yard.operator("ana").await.deploy().await.well();
+            scarce(yard, None);
+        }
+    }
+
     /// A deploy whose process is gone.
     async fn cut_short(self, yard: &mut Yard) {
         greet(yard, "three");
         let before = moved(yard);
         let eve = yard.operator("eve").await;
+        let eve = Operator { commands: hooks(&yard.clock, &Ran::default(), "eve"), ..eve };
         if self == Self::Between {
             // Two rules take the candidate in, then one of them moves, and the other is told to come again later.
             yard.sandbox.faults().schedule(When::Action("ModifyRule".into(), 4), Misfortune::Throttle);
@@ -152,6 +201,7 @@ impl Start {
             Self::Launched => eve.saw().iter().any(|line| line == "await …"),
             Self::Between => moved(yard) == before + 4,
             Self::Shifting => eve.saw().iter().any(|line| line == "watch …"),
+            Self::Verifying => eve.saw().iter().any(|line| line == "verify …"),
             _ => eve.saw().iter().any(|line| line == "settle …"),
         };
         let watching = async {
@@ -165,6 +215,28 @@ impl Start {
         }
         eve.line.cut(true);
     }
+}
+
+/// What ran of hooks: on whose machine, of which operation, which, and whether it came to its end.
+pub type Ran = Arc<Mutex<Vec<(String, String, String, bool)>>>;
+
+/// Somebody's machine, where every hook takes a while and passes.
+pub fn hooks(clock: &Clock, ran: &Ran, who: &str) -> Commands {
+    let (clock, ran, who) = (clock.clone(), ran.clone(), who.to_string());
+    Commands::by(move |job| {
+        let (clock, ran) = (clock.clone(), ran.clone());
+        let run = (who.clone(), job.variables["ADSTAGE_OPERATION"].clone(), job.command.run.clone(), false);
+        async move {
+            let at = {
+                let mut ran = ran.lock().unwrap();
+                ran.push(run);
+                ran.len() - 1
+            };
+            clock.sleep(Duration::from_secs(5)).await;
+            ran.lock().unwrap()[at].3 = true;
+            Ok(Finished { code: Some(0), tail: Vec::new() })
+        }
+    })
 }
 
 fn moved(yard: &Yard) -> usize {

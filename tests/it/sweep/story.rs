@@ -1,6 +1,6 @@
 //! One story: somebody does something, a call or two of theirs are struck, and whoever comes next recovers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use adstage::aws::Guard;
 use adstage::model::{Scope, drift};
+use adstage::plan::{ScaleRequest, Sizes};
 
 use super::invariants;
-use super::stage::{self, BOX, Start, greet, long_lived};
+use super::stage::{self, BOX, Ran, Start, WEB, greet, hooks, long_lived};
 use super::wire::{Call, Fault, Wires};
 use crate::yard::{Operator, Went, Yard};
 
@@ -23,6 +24,12 @@ pub enum Deed {
     Rollback,
     Resume,
     Abort,
+    /// One on-demand instance more of web.
+    ScaleUp,
+    /// One fewer.
+    ScaleDown,
+    /// Web's instances shared as configured.
+    HandBack,
     ReviewCreate,
     ReviewDelete,
     /// Of the review box.
@@ -34,13 +41,16 @@ pub enum Deed {
 }
 
 impl Deed {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Setup,
         Self::Bake,
         Self::Deploy,
         Self::Rollback,
         Self::Resume,
         Self::Abort,
+        Self::ScaleUp,
+        Self::ScaleDown,
+        Self::HandBack,
         Self::ReviewCreate,
         Self::ReviewDelete,
         Self::BakeBox,
@@ -75,6 +85,9 @@ pub const ELSEWHERE: &str = "us-east-1";
 const WORKERS_LOOK: Duration = Duration::from_secs(5);
 /// How long two may work at once although no operation is open: what was sent late has landed, and somebody has yet to look.
 const WORKERS_LONGEST: Duration = Duration::from_secs(180);
+
+/// So many instances of web are of each kind, where some are spot.
+pub const HALF: u32 = 2;
 
 /// Operators in the order in which they come.
 const NAMES: [&str; 6] = ["joe", "maya", "zoe", "kim", "lou", "max"];
@@ -126,6 +139,10 @@ pub struct Scene {
     has_boxes: bool,
     /// Whether there must be a review box, by what was said last.
     pub boxed: Option<bool>,
+    /// How many instances of web there may be: as many as before, and as many as somebody asked for.
+    pub sizes: BTreeSet<u32>,
+    /// What ran of hooks.
+    pub ran: Ran,
 }
 
 /// One list per process: the guards of every lock it ever held.
@@ -155,7 +172,13 @@ impl Scene {
         let (guards, trouble) = (Arc::default(), Arc::default());
         let visitors = (story.start >= Start::Live).then(|| yard.visitors());
         let has_boxes = [Start::Boxes, Start::BoxReady].contains(&story.start);
-        let scene = Self { yard, wires, scopes, next: story.next, came: 0, guards, trouble, visitors, has_boxes, boxed: None };
+        let deeds = [story.deed, story.next];
+        let mut sizes: BTreeSet<u32> = deeds.into_iter().filter_map(Deed::on_demand).map(|own| own + HALF).collect();
+        sizes.insert(yard.environment.services[WEB].instances);
+        // What grows grows first, and a release that takes over then is as big as what it takes over from.
+        sizes.extend(deeds.contains(&Deed::HandBack).then_some(HALF * 2 + 1));
+        let (next, ran) = (story.next, Ran::default());
+        let scene = Self { yard, wires, scopes, next, came: 0, guards, trouble, visitors, has_boxes, boxed: None, sizes, ran };
         scene.watch_guards();
         scene.watch_workers();
         scene
@@ -224,7 +247,13 @@ impl Scene {
     /// Nothing is left for anybody to do: neither says the lock so, nor `status`, nor `review list`.
     async fn well(&self) -> bool {
         let onlooker = self.yard.operator("onlooker").await;
-        self.settled() && self.no_box_is_left(&onlooker).await && drift(&self.yard.environment, &onlooker.world().await).is_empty()
+        self.settled() && self.no_box_is_left(&onlooker).await && self.drifts(&onlooker).await.is_empty()
+    }
+
+    /// What `status` reports, but for spot that is covered: that is as it should be, as long as it is said.
+    pub async fn drifts(&self, onlooker: &Operator) -> Vec<String> {
+        let found = drift(&self.yard.environment, &onlooker.world().await).into_iter().map(|drift| drift.0);
+        found.filter(|text| !text.contains("--hand-back")).collect()
     }
 
     /// Once every call has landed that was on its way: what one leaves after a box is gone is for the next command.
@@ -239,6 +268,7 @@ impl Scene {
     async fn operator(&self, number: usize) -> Operator {
         let (name, clock) = (NAMES[number], self.yard.clock.another());
         let operator = self.yard.operator_over(name, clock.clone(), self.wires.of(name, &clock)).await;
+        let operator = Operator { commands: hooks(&clock, &self.ran, name), ..operator };
         self.guards.lock().unwrap().push(operator.guards.clone());
         operator
     }
@@ -355,6 +385,15 @@ impl Deed {
         }
     }
 
+    /// How many on-demand instances of web it asks for.
+    fn on_demand(self) -> Option<u32> {
+        match self {
+            Self::ScaleUp => Some(HALF + 1),
+            Self::ScaleDown => Some(HALF - 1),
+            _ => None,
+        }
+    }
+
     async fn done_by(self, operator: &Operator) -> Went {
         match self {
             Self::Setup => operator.setup().await,
@@ -366,6 +405,10 @@ impl Deed {
             Self::Copy => operator.copy(ELSEWHERE).await,
             Self::Deploy => operator.deploy().await,
             Self::Rollback => operator.rollback().await,
+            Self::ScaleUp | Self::ScaleDown | Self::HandBack => {
+                let to = self.on_demand().map_or(Sizes::HandBack, |own| Sizes::Of { on_demand: Some(own), spot: None });
+                operator.scale(&ScaleRequest { service: "web".parse().expect("a name"), to, wait: true, force: false }).await
+            }
             Self::Resume | Self::Abort => match operator.resume(self == Self::Abort).await {
                 // As the command does.
                 Went::Nothing => operator.reassert().await,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Checkout, Play, Scene, Service};
+use super::{Checkout, Play, Scene, Scripted, Service};
 
 /// Whether a machine's services are to work, if its tags say.
 pub(super) fn active(tags: &BTreeMap<String, String>) -> Option<bool> {
@@ -43,6 +43,14 @@ pub(super) fn play(user_data: &[u8], tags: Option<&BTreeMap<String, String>>) ->
     let wanted: Vec<&str> = tags.get("adstage:services").map(|tag| tag.split_whitespace().collect()).unwrap_or_default();
     let services = told.services.into_iter().filter(|(name, _)| wanted.contains(&name.as_str()));
     (Play::Services { services: services.collect(), checkouts: told.review.checkouts }, None)
+}
+
+impl Scripted {
+    /// What every machine has said by now, those included that are gone.
+    pub fn consoles(&self) -> Vec<String> {
+        let scenes: Vec<Scene> = self.machines().values().cloned().collect();
+        scenes.iter().map(|scene| self.console_of(scene)).collect()
+    }
 }
 
 impl Scene {

@@ -146,6 +146,19 @@ impl Autoscaling {
         self.link.call("UpdateAutoScalingGroup", Repeat::Safe, call).await.map(drop)
     }
 
+    /// Ends one instance of a group, which wants one fewer from then on. False: it is in no group any more, or the group has its smallest
+    /// size. Repeating it ends no other instance.
+    pub async fn end_instance(&self, instance: &str) -> Result<bool, Error> {
+        let call = || {
+            let request = self.client().terminate_instance_in_auto_scaling_group().instance_id(instance);
+            request.should_decrement_desired_capacity(true).send()
+        };
+        match self.link.call("TerminateInstanceInAutoScalingGroup", Repeat::Safe, call).await {
+            Err(error) if error.code == "ValidationError" => Ok(false),
+            answer => answer.map(|_| true),
+        }
+    }
+
     /// Sets the smallest and largest size and leaves the wanted one to whoever scales (AWS raises it to `min` if it is below).
     pub async fn set_bounds(&self, name: &str, min: u32, max: u32) -> Result<(), Error> {
         let call = || {

@@ -96,6 +96,30 @@ async fn spot_that_cannot_be_had_is_covered_and_handed_back_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn spot_that_comes_but_does_not_become_healthy_is_let_go_and_what_covers_it_stays() {
+    let mut yard = ready(80).await;
+    // Every instance of web takes two minutes more than the hand-back below has patience for.
+    yard.environment.services[1].variables.insert("SANDBOX_SCRIPT".into(), "late".into());
+    scarce(&yard, true, Some(3));
+    yard.operator("ana").await.deploy().await.well();
+    assert_snapshot!(sizes(&yard).await, @"r1: 7 on-demand and 3 spot, 10 healthy");
+    scarce(&yard, true, None);
+    yard.environment.timing.healthy_within = Seconds(60);
+    let visitors = yard.visitors();
+    let ending = scale(&yard, Sizes::HandBack).await.ending();
+    assert_eq!(ending.outcome, Outcome::RolledBack, "{ending:#?}");
+    yard.clock.sleep(Duration::from_secs(120)).await;
+    assert_snapshot!(sizes(&yard).await, @"r1: 7 on-demand and 3 spot, 10 healthy");
+    assert_eq!(visitors.gone().await.failed, [""; 0]);
+
+    // With patience it is handed back after all.
+    yard.environment.timing.healthy_within = Seconds(300);
+    scale(&yard, Sizes::HandBack).await.well();
+    yard.clock.sleep(Duration::from_secs(120)).await;
+    assert_snapshot!(sizes(&yard).await, @"r1: 2 on-demand and 8 spot, 10 healthy");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_total_shortage_is_undone_and_nobody_saw_it() {
     let mut yard = ready(80).await;
     yard.operator("ana").await.deploy().await.well();

@@ -126,6 +126,32 @@ fn spot_runs_short_as_long_as_one_says_and_a_deploy_gets_through() {
 }
 
 #[test]
+fn m05_sizes_go_up_and_down_and_on_demand_stands_in_for_spot_under_visitors() {
+    let company = company(2, "1s");
+    let visitors = Visitors::start(&company.url("acme-production"), 3, Duration::from_millis(25));
+    let scale = |more: &[&str]| company.sandbox(&[&["scale", "production", "web"], more, &["--yes"]].concat());
+    let sizes = || running(&company, "r1").map(|ids| ids.len());
+    scale(&["--on-demand", "2", "--spot", "2", "--wait"]).ends(0);
+    assert_eq!(sizes(), [2, 2]);
+    scale(&["--on-demand", "1", "--spot", "1", "--wait"]).ends(0);
+    until("it is smaller", || sizes() == [1, 1]);
+
+    company.adstage(&["sandbox", "shortage", "spot"]).ends(0);
+    scale(&["--spot", "3"]).ends(0);
+    until("it is said, with the command", || company.sandbox(&["status", "production"]).ends(0).stdout.contains("--fallback"));
+    scale(&["--fallback", "--wait"]).ends(0);
+    assert_eq!(sizes(), [3, 1]);
+    let refused = scale(&["--on-demand", "0", "--spot", "0"]).ends(6);
+    assert!(refused.stderr.contains("nobody would be left") && refused.stderr.contains("--force"), "{}", refused.stderr);
+
+    company.adstage(&["sandbox", "shortage", "spot", "--end"]).ends(0);
+    scale(&["--hand-back", "--wait"]).ends(0);
+    until("the share is as configured", || sizes() == [1, 3]);
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(all_well(&visitors.finish()) > 500);
+}
+
+#[test]
 fn what_the_sandbox_does_not_have_is_not_taken() {
     let company = practice::open("yes");
     let none = company.adstage(&["sandbox", "reclaim", "production", "web", "--percent", "30"]).ends(6);

@@ -124,7 +124,10 @@ impl Evidence {
     pub fn only_lacks(&self, count: u32) -> bool {
         let members = members(self);
         let why = self.no_spot.iter().chain(&self.failed_activities);
-        members.len() < count as usize && self.healthy() == members.len() && why.clone().next().is_some() && why.into_iter().all(no_room)
+        members.len() < count as usize
+            && self.healthy() == members.len()
+            && why.clone().next().is_some()
+            && why.into_iter().all(|why| no_room(why))
     }
 
     /// A line per instance that is not well, then what their consoles said last.
@@ -139,7 +142,7 @@ impl Evidence {
 }
 
 /// A launch failed because there was no room for it.
-fn no_room(why: &String) -> bool {
+fn no_room(why: &str) -> bool {
     NO_ROOM.iter().any(|said| why.contains(said))
 }
 
@@ -187,7 +190,7 @@ fn terminal(evidence: &Evidence, members: &[&GroupInstance], count: u32) -> Opti
     // A group that got all its instances in the end has overcome whatever failed before.
     if let Some(first) = evidence.failed_activities.first().filter(|_| members.len() < count as usize) {
         let (what, others) = (format!("{fleet}: {first}"), evidence.failed_activities.iter().skip(1).take(3).cloned().collect());
-        return Some(Verdict::Terminal { what, evidence: others, lacking: evidence.failed_activities.iter().all(no_room) });
+        return Some(Verdict::Terminal { what, evidence: others, lacking: evidence.failed_activities.iter().all(|why| no_room(why)) });
     }
     let unused = |target: &TargetHealth| target.state == TargetState::Unused && target.reason == "Target.NotInUse";
     let targets = evidence.targets.as_deref().unwrap_or_default();

@@ -60,7 +60,8 @@ async fn seen<T>(yard: &Yard, while_it: impl Future<Output = T>) -> (T, Vec<Stri
         went = while_it => went,
         () = looking => unreachable!("it looks for ever"),
     };
-    seen.borrow_mut().push(worker(yard).await);
+    let now = worker(yard).await;
+    seen.borrow_mut().push(now);
     let mut seen = seen.into_inner();
     seen.dedup();
     (went, seen)

@@ -2,6 +2,7 @@
 
 mod activity;
 mod boxes;
+mod room;
 mod shelf;
 mod uses;
 
@@ -11,23 +12,25 @@ pub use uses::uses;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::aws::{Aws, Error, GroupInfo, ListenerInfo, LoadBalancerInfo, Tags, TargetGroupInfo, TemplateInfo};
+use crate::aws::{Aws, Error, GroupInfo, ListenerInfo, LoadBalancerInfo, Tags, TargetGroupInfo, TemplateInfo, gather};
 use crate::journal;
 use crate::lock;
 use crate::model::{
-    CapacityKind, Environment, Fleet, FleetKey, Group, Image, PROBE_HEADER, Records, ReleaseNumber, Rule, RuleAction, Scope,
-    SecretReference, ServiceName, TargetGroup, TargetHealth, World, tag,
+    CapacityKind, Environment, Fleet, FleetKey, Group, Image, PROBE_HEADER, Purchases, Records, ReleaseNumber, Room, Rule, RuleAction,
+    Scope, SecretReference, ServiceName, TargetGroup, TargetHealth, World, tag,
 };
 
 /// What to look at beyond fleets, rules and records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wants {
+pub struct Wants<'a> {
     /// The app's images too.
     pub images: bool,
+    /// What is about to be launched: whether there is room for it, too.
+    pub room: Option<&'a Purchases>,
 }
 
 /// One environment at this moment.
-pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: Wants) -> Result<World, Error> {
+pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: Wants<'_>) -> Result<World, Error> {
     let ours = tags_of(environment);
     let images = async {
         match wants.images {
@@ -35,15 +38,18 @@ pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: W
             false => Ok(Vec::new()),
         }
     };
-    let (door, groups, templates, target_groups, images, journal, secrets) = tokio::try_join!(
-        door(aws, environment),
+    let room = async { Ok(room::room(aws, environment, wants.room).await) };
+    let (door, groups, templates, (target_groups, all), images, journal, secrets, room) = tokio::try_join!(
+        door(aws, environment, wants.room.is_some()),
         aws.autoscaling.groups_tagged(&ours),
         aws.ec2.launch_templates_tagged(&ours),
         target_groups(aws, environment),
         images,
         journal::read(&aws.dynamodb, scope),
         secrets(aws, environment),
+        room,
     )?;
+    let room = room.map(|room| at_the_door(room, door.as_ref(), &all));
     // The lock last: whoever made what was just seen still has it, or is through.
     let records = with_lock(journal, lock::read(&aws.dynamodb, scope).await?);
     let (address, listener, rules) = match door {
@@ -52,7 +58,7 @@ pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: W
     };
     let groups = activity::told(aws, environment, groups).await?;
     let fleets = fleets(groups, target_groups, templates, &rules);
-    Ok(World { listener, address, rules, fleets, images, records, secrets, ..World::default() })
+    Ok(World { listener, address, rules, fleets, images, records, secrets, room, ..World::default() })
 }
 
 /// The newest versions of what the environment's secrets are kept in. No value is asked for.
@@ -98,17 +104,31 @@ struct Door {
     load_balancer: LoadBalancerInfo,
     listener: Option<ListenerInfo>,
     rules: Vec<Rule>,
+    /// Those of other listeners, if anybody wants to know.
+    others: Vec<Rule>,
 }
 
-async fn door(aws: &Aws, environment: &Environment) -> Result<Option<Door>, Error> {
+async fn door(aws: &Aws, environment: &Environment, all_rules: bool) -> Result<Option<Door>, Error> {
     let wanted = &environment.load_balancer;
     let Some(load_balancer) = aws.elbv2.load_balancer(&wanted.name).await? else { return Ok(None) };
-    let listener = aws.elbv2.listener(&load_balancer.arn, wanted.listener.port).await?;
-    let rules = match &listener {
-        Some(listener) => aws.elbv2.rules(&listener.arn).await?,
-        None => Vec::new(),
-    };
-    Ok(Some(Door { load_balancer, listener, rules }))
+    let listeners = aws.elbv2.all_listeners(&load_balancer.arn).await?;
+    let (mut own, others): (Vec<_>, Vec<_>) = listeners.into_iter().partition(|listener| listener.port == wanted.listener.port);
+    let listener = own.pop();
+    let (rules, others) = tokio::join!(
+        gather(listener.iter().map(|listener| aws.elbv2.rules(&listener.arn))),
+        gather(others.iter().filter(|_| all_rules).map(|listener| aws.elbv2.rules(&listener.arn))),
+    );
+    let flat = |rules: Vec<Result<Vec<Rule>, Error>>| rules.into_iter().collect::<Result<Vec<_>, Error>>().map(|rules| rules.concat());
+    Ok(Some(Door { load_balancer, listener, rules: flat(rules)?, others: flat(others)? }))
+}
+
+/// The room with what there is at the load balancer.
+fn at_the_door(room: Room, door: Option<&Door>, all: &[TargetGroupInfo]) -> Room {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let rules = door.iter().flat_map(|door| door.rules.iter().chain(&door.others)).filter(|rule| rule.priority.is_some());
+    let leads = |group: &&TargetGroupInfo| door.is_some_and(|door| group.load_balancer.as_ref() == Some(&door.load_balancer.arn));
+    let (rules, attached) = (count(rules.count()), count(all.iter().filter(leads).count()));
+    Room { rules, attached, target_groups: count(all.len()), ..room }
 }
 
 /// Where visitors come in, for people; a protocol's own port is left out.
@@ -127,9 +147,9 @@ fn tags_of(environment: &Environment) -> Tags {
 }
 
 /// The environment's target groups with their verdicts, by fleet. There is no filter by tag, so those whose names can be ours are asked
-/// for their tags (a long name keeps its first characters).
-async fn target_groups(aws: &Aws, environment: &Environment) -> Result<BTreeMap<FleetKey, TargetGroup>, Error> {
-    let tagged = tagged(aws, &format!("{}-{}-", environment.app, environment.name)).await?;
+/// for their tags (a long name keeps its first characters). Beside them, all there are.
+async fn target_groups(aws: &Aws, environment: &Environment) -> Result<(BTreeMap<FleetKey, TargetGroup>, Vec<TargetGroupInfo>), Error> {
+    let (tagged, all) = tagged(aws, &format!("{}-{}-", environment.app, environment.name)).await?;
     let ours: Vec<(FleetKey, TargetGroupInfo)> =
         tagged.into_iter().filter_map(|(group, tags)| Some((key(environment, &tags)?, group))).collect();
     let arns: Vec<String> = ours.iter().map(|(_, group)| group.arn.clone()).collect();
@@ -139,16 +159,18 @@ async fn target_groups(aws: &Aws, environment: &Environment) -> Result<BTreeMap<
         let targets: Vec<TargetHealth> = verdicts.remove(&group.arn)?;
         Some((fleet, TargetGroup { name: group.name, arn: group.arn, targets }))
     };
-    Ok(ours.into_iter().filter_map(known).collect())
+    Ok((ours.into_iter().filter_map(known).collect(), all))
 }
 
-/// The target groups whose names begin like this, as far as short names do, with their tags.
-async fn tagged(aws: &Aws, prefix: &str) -> Result<Vec<(TargetGroupInfo, Tags)>, Error> {
+/// The target groups whose names begin like this, as far as short names do, with their tags; and all there are.
+async fn tagged(aws: &Aws, prefix: &str) -> Result<(Vec<(TargetGroupInfo, Tags)>, Vec<TargetGroupInfo>), Error> {
     let prefix = prefix[..prefix.len().min(23)].trim_end_matches('-');
-    let named: Vec<TargetGroupInfo> = aws.elbv2.target_groups().await?.into_iter().filter(|group| group.name.starts_with(prefix)).collect();
+    let all = aws.elbv2.target_groups().await?;
+    let named: Vec<TargetGroupInfo> = all.iter().filter(|group| group.name.starts_with(prefix)).cloned().collect();
     let arns: Vec<String> = named.iter().map(|group| group.arn.clone()).collect();
     let mut tags = existing_tags(aws, &arns).await?;
-    Ok(named.into_iter().filter_map(|group| Some((tags.remove(&group.arn)?, group))).map(|(tags, group)| (group, tags)).collect())
+    let tagged = named.into_iter().filter_map(|group| Some((tags.remove(&group.arn)?, group))).map(|(tags, group)| (group, tags));
+    Ok((tagged.collect(), all))
 }
 
 /// Tags by ARN. One group deleted meanwhile fails a whole batch, so then each is asked for by itself.

@@ -12,7 +12,7 @@ use super::clients::{pages, service};
 use super::gather::gather;
 use super::retry::Repeat;
 use super::{Error, Tags};
-use crate::model::{CapacityKind, Group, GroupInstance, tag};
+use crate::model::{CapacityKind, Group, GroupInstance, Used, tag};
 
 service! {
     /// EC2 Auto Scaling.
@@ -188,6 +188,14 @@ impl Autoscaling {
     pub async fn delete_group(&self, name: &str) -> Result<(), Error> {
         let call = || self.client().delete_auto_scaling_group().auto_scaling_group_name(name).send();
         self.link.call("DeleteAutoScalingGroup", Repeat::Safe, call).await.map(drop)
+    }
+
+    /// How many groups the account and Region has, and how many it may have.
+    pub async fn limits(&self) -> Result<Used, Error> {
+        const ACTION: &str = "DescribeAccountLimits";
+        let found = self.link.call(ACTION, Repeat::Safe, || self.client().describe_account_limits().send()).await?;
+        let most = found.max_number_of_auto_scaling_groups.ok_or_else(|| Error::incomplete(ACTION, "limit of groups"))?;
+        Ok(Used { used: number(found.number_of_auto_scaling_groups), most: number(Some(most)) })
     }
 
     /// What a group failed at since then, newest first. `since` is AWS's own time (the group's creation), not this machine's.

@@ -22,7 +22,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::guard::{Gate, Guard};
 use super::retry::{Repeat, Retry};
-use super::{Autoscaling, Cloudwatch, Dynamodb, Ec2, Elbv2, Error, Secretsmanager, Ssm, Sts};
+use super::{Autoscaling, Cloudwatch, Dynamodb, Ec2, Elbv2, Error, Secretsmanager, Servicequotas, Ssm, Sts};
 use crate::clock::Clock;
 
 /// The longest one attempt of a call may take. The lease guard counts on it: a call sent now has landed by then.
@@ -69,6 +69,8 @@ pub struct Aws {
     pub elbv2: Elbv2,
     /// Metrics and alarms.
     pub cloudwatch: Cloudwatch,
+    /// Quotas.
+    pub servicequotas: Servicequotas,
     /// Parameters.
     pub ssm: Ssm,
     /// Secrets: which there are.
@@ -103,6 +105,11 @@ impl Aws {
         Self::over(Link { sdk, guard: self.link.guard.clone(), retry: self.link.retry.clone() })
     }
 
+    /// Time, as the retry policy has it.
+    pub fn clock(&self) -> Clock {
+        self.link.clock()
+    }
+
     fn over(link: Link) -> Self {
         let link = Arc::new(link);
         Self {
@@ -110,6 +117,7 @@ impl Aws {
             autoscaling: Autoscaling::over(&link),
             elbv2: Elbv2::over(&link),
             cloudwatch: Cloudwatch::over(&link),
+            servicequotas: Servicequotas::over(&link),
             ssm: Ssm::over(&link),
             secretsmanager: Secretsmanager::over(&link),
             sts: Sts::over(&link),

@@ -17,6 +17,7 @@ mod gather;
 mod guard;
 mod retry;
 mod secretsmanager;
+mod servicequotas;
 mod ssm;
 mod sts;
 
@@ -32,6 +33,7 @@ pub use error::{Error, ErrorKind};
 pub use gather::gather;
 pub use guard::Guard;
 pub use secretsmanager::Secretsmanager;
+pub use servicequotas::Servicequotas;
 pub use ssm::Ssm;
 pub use sts::{Caller, Sts};
 

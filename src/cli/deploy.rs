@@ -86,6 +86,7 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         command,
         scope: Scope::of(&environment),
         look: Look::Environment { images: true },
+        launches: environment.purchases(),
         plan: &|world| plan::deploy(&environment, world, &request),
         confirm: environment.confirm,
         default: false,

@@ -17,7 +17,7 @@ use crate::execute;
 use crate::failure::{End, Failure};
 use crate::journal::{self, Entry};
 use crate::lock::{self, Blocked, Held, Release, Watch};
-use crate::model::{BoxName, Confirm, Event, Mark, OperationId, OperationKind, Outcome, Scope, Serving, World, serving};
+use crate::model::{BoxName, Confirm, Event, Mark, OperationId, OperationKind, Outcome, Purchases, Room, Scope, Serving, World, serving};
 use crate::observe::{self, Wants};
 use crate::plan::{self, Ask, Plan, Refusal};
 
@@ -33,6 +33,9 @@ pub struct Work<'w> {
     pub scope: Scope,
     /// What to look at.
     pub look: Look,
+    /// What it launches for sure, so that room for it is looked for from the start. If a plan launches what is not said here, there is a
+    /// second look.
+    pub launches: Purchases,
     /// Decides.
     pub plan: &'w (dyn Fn(&World) -> Result<Plan, Refusal> + Sync),
     /// What the operator must answer.
@@ -73,7 +76,8 @@ impl<'w> Work<'w> {
         preview: Preview,
     ) -> Self {
         let (confirm, freeze, at_work, on_unfinished) = (Confirm::None, Freeze::Passed, AtWork::Waits, OnUnfinished::Supersede);
-        Self { verb, subject, command, scope, look, plan, confirm, default: true, freeze, at_work, on_unfinished, preview }
+        let launches = Purchases::new();
+        Self { verb, subject, command, scope, look, launches, plan, confirm, default: true, freeze, at_work, on_unfinished, preview }
     }
 
     fn desk(&'w self, access: &'w Access, global: &'w Global) -> Desk<'w> {
@@ -163,7 +167,8 @@ pub async fn operate(work: &Work<'_>, access: &Access, global: &Global) -> Resul
         desk.result(Outcome::Deployed, Some(&plan), &before, End::Done);
         return Ok(Done { plan, serving: before });
     }
-    let plan = operator.planned(&world).map_err(|failure| desk.ended(Outcome::Refused, None, &before, failure))?;
+    let (mut world, plan) =
+        operator.planned_with_room(world).await.map_err(|failure| desk.ended(Outcome::Refused, None, &before, failure))?;
     let mut lines = plan::render(&plan);
     if work.at_work == AtWork::Halts {
         lines.splice(0..0, halt_first::named(&world));
@@ -185,7 +190,7 @@ pub async fn operate(work: &Work<'_>, access: &Access, global: &Global) -> Resul
     // From here on a signal must not end the process: it would keep the lock until its lease lapses.
     let interrupts = interrupt::listen(&global.report);
     let (held, operation) = operator.lock(&plan, watch, &world, &before).await?;
-    operator.locked(plan, &held, operation, &before, interrupts).await
+    operator.locked(plan, world.room.take(), &held, operation, &before, interrupts).await
 }
 
 struct Operator<'o> {
@@ -197,13 +202,22 @@ struct Operator<'o> {
 
 impl Operator<'_> {
     async fn look(&self) -> Result<World, Failure> {
+        let launches = &self.work.launches;
+        self.look_for((!launches.is_empty()).then_some(launches)).await
+    }
+
+    /// With room for this.
+    async fn look_for(&self, room: Option<&Purchases>) -> Result<World, Failure> {
         let (aws, environment) = (&self.access.aws, &self.access.environment);
         let world = match &self.work.look {
-            Look::Environment { images } => observe::world(aws, environment, &self.work.scope, Wants { images: *images }).await,
+            Look::Environment { images } => observe::world(aws, environment, &self.work.scope, Wants { images: *images, room }).await,
             Look::Images => observe::image_world(aws, environment, &self.work.scope).await,
-            Look::Box(name) => observe::box_world(aws, environment, &self.work.scope, name).await,
+            Look::Box(name) => observe::box_world(aws, environment, &self.work.scope, name, room).await,
             Look::Shelf => observe::shelf_world(aws, environment, &self.work.scope, &self.global.neighbours(environment)?).await,
-            Look::BoxImage(name) => observe::box_world(aws, &self.global.config()?.review()?.environment, &self.work.scope, name).await,
+            Look::BoxImage(name) => {
+                let environment = &self.global.config()?.review()?.environment;
+                observe::box_world(aws, environment, &self.work.scope, name, room).await
+            }
         };
         let mut world = world.map_err(|error: Error| refused(error, environment))?;
         // A freeze that is over is none; a plan has no clock to know.
@@ -244,6 +258,18 @@ impl Operator<'_> {
         self.work.on_unfinished == OnUnfinished::Supersede && world.records.lock.as_ref().is_some_and(|lock| lock.open.is_some())
     }
 
+    /// The plan; if it launches something that nobody has looked for room for, after a second look.
+    async fn planned_with_room(&self, world: World) -> Result<(World, Plan), Failure> {
+        let plan = self.planned(&world)?;
+        let launches = plan::launches(&plan, &world);
+        if world.room.is_some() || launches.is_empty() {
+            return Ok((world, plan));
+        }
+        let world = self.look_for(Some(&launches)).await?;
+        let plan = self.planned(&world)?;
+        Ok((world, plan))
+    }
+
     /// The plan, sound, or why there is none.
     fn planned(&self, world: &World) -> Result<Plan, Failure> {
         let refused =
@@ -276,9 +302,9 @@ impl Operator<'_> {
         }
     }
 
-    /// What was true before the lock may not be now.
-    async fn plan_again(&self, operation: &OperationId) -> Result<Plan, Failure> {
-        let mut world = self.look().await?;
+    /// What was true before the lock may not be now. What there is room for is everybody's, and no lock holds it: it is not asked again.
+    async fn plan_again(&self, operation: &OperationId, room: Option<Room>) -> Result<Plan, Failure> {
+        let mut world = World { room, ..self.look_for(None).await? };
         // Ours is no unfinished one.
         world.records.operations.retain(|record| record.id != *operation);
         self.planned(&world)
@@ -311,12 +337,13 @@ impl Operator<'_> {
     async fn locked(
         &self,
         plan: Plan,
+        room: Option<Room>,
         held: &Held,
         operation: OperationId,
         before: &Serving,
         interrupts: Interrupts,
     ) -> Result<Done, Failure> {
-        let again = self.plan_again(&operation).await;
+        let again = self.plan_again(&operation, room).await;
         let asked = interrupts.borrow().clone();
         let failure = match (asked, again) {
             (Some(by), _) => Failure::new(by.end(), format!("{by} before anything was begun")),

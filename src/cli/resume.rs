@@ -11,7 +11,7 @@ use super::{history, interrupt};
 use crate::execute::{self, Ending, Remains};
 use crate::failure::{End, Failure};
 use crate::lock::{Held, Intent, Release, Watch};
-use crate::model::{Confirm, Event, Mark, OperationId, Outcome, Scope, Seconds, Serving, World, serving};
+use crate::model::{Confirm, Event, Mark, OperationId, Outcome, Purchases, Scope, Seconds, Serving, World, serving};
 use crate::observe::{self, Wants};
 use crate::plan::{self, Ask};
 use crate::report::bold;
@@ -179,6 +179,7 @@ impl Resuming<'_> {
             command: desk.command.to_string(),
             scope: desk.scope.clone(),
             look: Look::Environment { images: true },
+            launches: Purchases::new(),
             plan: &|world| plan::reassert(environment, world),
             confirm: environment.confirm.at_most_a_yes(),
             default: true,

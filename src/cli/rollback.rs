@@ -3,7 +3,7 @@
 use super::Global;
 use super::operate::{AtWork, Done, Freeze, Look, OnUnfinished, Preview, Work, operate};
 use crate::failure::Failure;
-use crate::model::{ReleaseNumber, Scope, Seconds};
+use crate::model::{Purchases, ReleaseNumber, Scope, Seconds};
 use crate::plan::{self, RollbackRequest};
 use crate::report::bold;
 
@@ -39,6 +39,8 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         scope: Scope::of(&environment),
         // A release that is gone is launched again from its image.
         look: Look::Environment { images: true },
+        // Where all is warm, nothing is launched, and nothing is asked.
+        launches: Purchases::new(),
         plan: &|world| plan::rollback(&environment, world, &request),
         // At 3 am one Enter is enough, whatever a deploy asks.
         confirm: environment.confirm.at_most_a_yes(),

@@ -3,7 +3,7 @@
 use super::Global;
 use super::operate::{AtWork, Done, Freeze, Look, OnUnfinished, Preview, Work, operate};
 use crate::failure::Failure;
-use crate::model::{Scope, Seconds, ServiceName};
+use crate::model::{Purchases, Scope, Seconds, ServiceName};
 use crate::plan::{self, ScaleRequest, Sizes};
 use crate::report::bold;
 
@@ -75,6 +75,7 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         command: args.typed(),
         scope: Scope::of(&environment),
         look: Look::Environment { images: false },
+        launches: Purchases::new(),
         plan: &|world| plan::scale(&environment, world, &request),
         // What may leave too few is asked for as a deploy is.
         confirm: if args.force { environment.confirm } else { environment.confirm.at_most_a_yes() },

@@ -9,7 +9,7 @@ use super::access::{Access, refused};
 use super::confirm::Question;
 use super::operate::{AtWork, Freeze, Look, OnUnfinished, Preview, Work, operate};
 use crate::failure::{End, Failure};
-use crate::model::{Confirm, Environment, REVIEW, Scope};
+use crate::model::{Confirm, Environment, Purchases, REVIEW, Scope};
 use crate::plan;
 
 /// Create what is missing before a first deploy: the state table, and an environment's load balancer, listener and rules
@@ -113,6 +113,7 @@ async fn environment(name: &str, preview: Preview, global: &Global) -> Result<()
         command,
         scope: Scope::of(&environment),
         look: Look::Environment { images: false },
+        launches: Purchases::new(),
         plan: &|world| plan::setup(&environment, world),
         confirm: asked(&environment),
         default: true,

@@ -75,7 +75,7 @@ impl Executor<'_> {
         self.cx.clock.sleep(SECOND_LOOK.duration()).await;
         let images = self.plan.kind.is_of_images();
         // If nobody answers, undoing looks for itself.
-        let world = observe::world(&self.cx.aws, &self.cx.environment, self.record.scope(), Wants { images }).await.ok();
+        let world = observe::world(&self.cx.aws, &self.cx.environment, self.record.scope(), Wants { images, room: None }).await.ok();
         for (stage, acts) in self.plan.stages.iter().zip(&mut acts) {
             for (step, act) in stage.steps.iter().zip(acts).filter(|(_, act)| **act == Backward::LookAgain) {
                 let trace = world.as_ref().map(|world| stand(step, world));

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, EnvironmentName, Hooks, RepositoryName, Seconds, SecretReference, ServiceName, TimedCommand, Watching};
+use super::{
+    AppName, CapacityKind, EnvironmentName, Hooks, Purchases, RepositoryName, Seconds, SecretReference, ServiceName, TimedCommand, Watching,
+};
 
 /// A named place with its own config, lock and journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,21 @@ pub struct Environment {
     pub timing: DeployTiming,
     /// Commands of the company's own that run on the operator's machine.
     pub hooks: Hooks,
+}
+
+impl Environment {
+    /// What its services are launched as.
+    pub fn purchases(&self) -> Purchases {
+        let mut wanted = Purchases::new();
+        for service in &self.services {
+            let kinds = CapacityKind::ALL.into_iter().filter(|kind| kind.is_on_demand() || service.spot > 0);
+            for kind in kinds {
+                let types = std::iter::once(&service.instance_type).chain(&service.other_types);
+                wanted.extend(types.map(|instance_type| (instance_type.clone(), kind)));
+            }
+        }
+        wanted
+    }
 }
 
 /// What an operator must answer before a change to an environment.

@@ -13,9 +13,11 @@ mod hooks;
 mod image;
 mod names;
 mod provision;
+mod quota;
 mod records;
 mod release;
 mod review;
+mod room;
 mod secret;
 mod spelling;
 mod status;
@@ -40,12 +42,14 @@ pub use names::{
     ServiceName, resource_name, short_name, tag,
 };
 pub use provision::{Manifest, ProvisionRepository, ProvisionSpec};
+pub use quota::Quota;
 pub use records::{FORMAT, Resource, Scope, sk};
 pub use release::{Release, ServiceSpec, Verdict};
 pub use review::{
     Approval, BACKING_READY_WITHIN, Backing, BoxInstance, BoxTargetGroup, Inspection, REVIEW, Review, ReviewBox, box_target_group,
     commits_hash,
 };
+pub use room::{Purchases, Reading, Room, RunningInstance, SubnetRoom, Used};
 pub use secret::SecretReference;
 pub use spelling::{instances, nearest, short};
 pub use status::{Direction, StepStatus};

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    AppName, BackingName, BoxName, Environment, ImageId, RepositoryName, Route, Seconds, Service, ServiceName, TargetHealth, short_name,
+    AppName, BackingName, BoxName, CapacityKind, Environment, ImageId, Purchases, RepositoryName, Route, Seconds, Service, ServiceName,
+    TargetHealth, short_name,
 };
 
 /// What boxes are called together: the environment that names their load balancer and their tags.
@@ -39,6 +40,11 @@ pub struct Review {
 }
 
 impl Review {
+    /// What a box is launched as.
+    pub fn purchases(&self) -> Purchases {
+        Purchases::from([(self.instance_type.clone(), CapacityKind::OnDemand)])
+    }
+
     /// The host by which each service with a route is reached on a box, in the order of the routes' priorities. Routes that ask for the
     /// same hosts in the environment boxes are like share one here; the first of them have `BOX.domain`, others `BOX--SERVICE.domain`.
     pub fn hosts(&self, name: &BoxName) -> Vec<(&Service, &Route, String)> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fleet, Image, ImageId, ImageUse, OperationId, Outcome, Release, ReleaseNumber, Resource, ReviewBox, Rule, RuleAction, RuleKey,
+    Fleet, Image, ImageId, ImageUse, OperationId, Outcome, Release, ReleaseNumber, Resource, ReviewBox, Room, Rule, RuleAction, RuleKey,
     ServiceName, Verdict, Weights,
 };
 
@@ -30,6 +30,8 @@ pub struct World {
     pub secrets: BTreeMap<String, String>,
     /// Review boxes; empty when the command is not about any.
     pub boxes: Vec<ReviewBox>,
+    /// What there is room for; none unless something is to be launched.
+    pub room: Option<Room>,
     /// What the state table says.
     pub records: Records,
 }

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::{address, door, images, tagged, tags_of, with_lock};
+use super::room::room;
+use super::{address, at_the_door, door, images, tagged, tags_of, with_lock};
 use crate::aws::{Aws, Error, InstanceInfo, Tags, TargetGroupInfo};
 use crate::journal;
 use crate::lock;
 use crate::model::{
-    Approval, BoxInstance, BoxName, BoxTargetGroup, Environment, ImageId, REVIEW, RepositoryName, ReviewBox, Rule, Scope, ServiceName,
-    World, tag,
+    Approval, BoxInstance, BoxName, BoxTargetGroup, Environment, ImageId, Purchases, REVIEW, RepositoryName, ReviewBox, Rule, Scope,
+    ServiceName, World, tag,
 };
 
 /// Every review box with the load balancer's verdicts, by name; also those of which something is left although their instance is gone.
 pub async fn boxes(aws: &Aws, environment: &Environment) -> Result<Vec<ReviewBox>, Error> {
-    let (door, mut boxes) = tokio::try_join!(door(aws, environment), parts(aws, environment, None))?;
+    let (door, (mut boxes, _)) = tokio::try_join!(door(aws, environment, false), parts(aws, environment, None))?;
     give_rules(&mut boxes, &door.map(|door| door.rules).unwrap_or_default());
     let groups = || boxes.iter().flat_map(|found| &found.target_groups);
     let arns: Vec<String> = groups().map(|group| group.arn.clone()).collect();
@@ -26,28 +27,38 @@ pub async fn boxes(aws: &Aws, environment: &Environment) -> Result<Vec<ReviewBox
 
 /// What is left of boxes whose instance is gone, by their target groups: no more than that is looked at.
 pub async fn leftovers(aws: &Aws, environment: &Environment) -> Result<Vec<ReviewBox>, Error> {
-    Ok(parts(aws, environment, None).await?.into_iter().filter(|found| found.instance.is_none()).collect())
+    Ok(parts(aws, environment, None).await?.0.into_iter().filter(|found| found.instance.is_none()).collect())
 }
 
 /// A world in which only one box matters, with the listener's rules, the app's images and the box's own records; without verdicts.
-pub async fn box_world(aws: &Aws, environment: &Environment, scope: &Scope, name: &BoxName) -> Result<World, Error> {
-    let (door, mut boxes, images, journal) = tokio::try_join!(
-        door(aws, environment),
+/// What is about to be launched, if anything, is looked for room for.
+pub async fn box_world(
+    aws: &Aws,
+    environment: &Environment,
+    scope: &Scope,
+    name: &BoxName,
+    wanted: Option<&Purchases>,
+) -> Result<World, Error> {
+    let room = async { Ok(room(aws, environment, wanted).await) };
+    let (door, (mut boxes, all), images, journal, room) = tokio::try_join!(
+        door(aws, environment, wanted.is_some()),
         parts(aws, environment, Some(name)),
         images(aws, environment),
         journal::read(&aws.dynamodb, scope),
+        room,
     )?;
+    let room = room.map(|room| at_the_door(room, door.as_ref(), &all));
     let records = with_lock(journal, lock::read(&aws.dynamodb, scope).await?);
     let (address, listener, rules) = match door {
         None => (None, None, Vec::new()),
         Some(door) => (Some(address(environment, &door.load_balancer)), door.listener.map(|listener| listener.arn), door.rules),
     };
     give_rules(&mut boxes, &rules);
-    Ok(World { listener, address, rules, images, boxes, records, ..World::default() })
+    Ok(World { listener, address, rules, images, boxes, records, room, ..World::default() })
 }
 
-/// Instances and target groups; of one box, or of all.
-async fn parts(aws: &Aws, environment: &Environment, only: Option<&BoxName>) -> Result<Vec<ReviewBox>, Error> {
+/// Instances and target groups; of one box, or of all. Beside them, all target groups there are.
+async fn parts(aws: &Aws, environment: &Environment, only: Option<&BoxName>) -> Result<(Vec<ReviewBox>, Vec<TargetGroupInfo>), Error> {
     let mut wanted = tags_of(environment);
     wanted.insert(tag::MODE.into(), REVIEW.into());
     let mut prefix = format!("{}-{REVIEW}-", environment.app);
@@ -55,7 +66,7 @@ async fn parts(aws: &Aws, environment: &Environment, only: Option<&BoxName>) -> 
         wanted.insert(tag::BOX.into(), name.to_string());
         prefix += &format!("{name}-");
     }
-    let (instances, groups) = tokio::try_join!(aws.ec2.instances_tagged(&wanted), tagged(aws, &prefix))?;
+    let (instances, (groups, all)) = tokio::try_join!(aws.ec2.instances_tagged(&wanted), tagged(aws, &prefix))?;
     let mut boxes = BTreeMap::new();
     for instance in instances.into_iter().filter(|instance| !instance.state.is_gone()) {
         if let Some(name) = name_of(&instance.tags) {
@@ -68,7 +79,7 @@ async fn parts(aws: &Aws, environment: &Environment, only: Option<&BoxName>) -> 
             part_of(&mut boxes, name).target_groups.push(as_group(group, &tags));
         }
     }
-    Ok(boxes.into_values().collect())
+    Ok((boxes.into_values().collect(), all))
 }
 
 fn name_of(tags: &Tags) -> Option<BoxName> {

@@ -132,6 +132,11 @@ impl Candidate {
         self.shares.iter().map(step).collect()
     }
 
+    /// All that is made of it.
+    pub fn making(&self) -> Vec<Step> {
+        self.foundations().into_iter().chain([self.test_rule()]).chain(self.launch()).collect()
+    }
+
     /// Spot may not be to be had.
     pub fn cover(&self, timing: &DeployTiming) -> Option<[Step; 2]> {
         cover(&self.fleet, &self.shares, timing)

@@ -22,7 +22,7 @@ use super::refusal::{Reasons, rollback};
 use super::select::{self, Elsewhere};
 use super::shift::{self, between};
 use super::situation::{Cut, Situation, Standing, said};
-use super::{Plan, Refusal, StageName, Step, secrets};
+use super::{Plan, Refusal, StageName, Step, preflight, secrets};
 
 /// A rule forwards to at most this many target groups (*Elastic Load Balancing API Reference v2*, ForwardActionConfig).
 pub(super) const CROWD: usize = 5;
@@ -60,13 +60,15 @@ pub fn deploy(environment: &Environment, world: &World, request: &DeployRequest)
         not_marked_bad(&situation, request, &release, &mut reasons);
     }
     let candidates = candidates(&situation, &standings, &release, &mut reasons);
+    let done = !request.force && standings.iter().all(|standing| is_live(&situation, standing, &release));
+    let tight = if done { Vec::new() } else { room(&situation, &standings, &candidates, &mut reasons) };
     reasons.verdict(what)?;
-    if !request.force && standings.iter().all(|standing| is_live(&situation, standing, &release)) {
+    if done {
         return Ok(already_live(&situation, &standings));
     }
     let notes = secrets::notes(world, &standings, &release);
     let mut plan = order(&situation, &standings, release, &candidates);
-    plan.notes.extend(notes);
+    plan.notes.extend(notes.into_iter().chain(tight));
     plan.notes.extend(select::warning(environment, image, &request.elsewhere));
     Ok(plan)
 }
@@ -264,6 +266,16 @@ fn chosen<'a, 'w>(situation: &'a Situation<'w>, request: &DeployRequest, reasons
     }
     let asked = |standing: &&Standing| request.services.is_empty() || request.services.contains(&standing.service.name);
     situation.standings.iter().filter(asked).collect()
+}
+
+/// Whether there is room for the candidates, once those are gone that go first.
+fn room(situation: &Situation, standings: &[&Standing], candidates: &[Candidate], reasons: &mut Reasons) -> Vec<String> {
+    let Some(number) = candidates.first().map(|made| made.fleet.release) else { return Vec::new() };
+    let mut draft = Draft::new(situation);
+    let crowded = standings.iter().flat_map(|standing| crowded_out(situation, standing, number, &draft)).collect();
+    clear(situation, crowded, &mut draft);
+    draft.wave(StageName::Launch, candidates.iter().flat_map(Candidate::making));
+    preflight::check_stages(situation.environment, situation.world, &draft.stages, reasons)
 }
 
 /// Visitors are where nobody meant them to be.

@@ -6,15 +6,14 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     AGENT_PORT, Approval, BoxInstance, BoxName, Checkout, Environment, Image, OperationKind, OperationRecord, Repository, RepositoryName,
-    Review, ReviewBox, RuleAction, Seconds, Service, ServiceName, UserBox, UserDataError, World, box_target_group,
+    Review, ReviewBox, Seconds, Service, ServiceName, UserBox, UserDataError, World, box_target_group,
 };
 
 use super::candidate::{spec, told};
+use super::preflight::{self, Demand};
 use super::refusal::Reasons;
 use super::{BoxGroup, BoxLaunch, BoxRule, Plan, Refusal, Stage, StageName, Step, TargetGroupSpec, select};
 
-/// Rules a load balancer takes, and target groups its rules may lead to (*Quotas for your Application Load Balancers*).
-const QUOTA: usize = 100;
 /// A rule asks for at most five values: a host, and so many paths.
 const PATHS: usize = 4;
 /// Tags an instance may have, and how many of a box's are no repository's.
@@ -85,15 +84,14 @@ pub fn create_box(request: &BoxRequest<'_>, world: &World) -> Result<Plan, Refus
             "",
         );
     }
-    let groups = groups(review, name);
-    let rules = rules(review, name);
-    quotas(world, found, rules.len(), groups.len(), &mut reasons);
     let launch = image.map(|image| launch(request, image, commits));
     if let Some(Err(error)) = &launch {
         reasons.add(format!("{error}"), "");
     }
+    let made = launch.and_then(Result::ok).map(|launch| making(request, groups(review, name), rules(review, name), launch));
+    let made = made.unwrap_or_default();
+    let mut plan = Plan { notes: room(review, world, found, &made, &mut reasons), ..empty() };
     reasons.verdict(format!("cannot create review box {name}"))?;
-    let mut plan = empty();
     if let Some(left) = found.filter(|found| found.instance.is_none()) {
         plan.notes.push(format!("something was left of an earlier {name}: it is removed first"));
         plan.stages.extend(removal(left));
@@ -105,7 +103,7 @@ pub fn create_box(request: &BoxRequest<'_>, world: &World) -> Result<Plan, Refus
     if begun.is_some() {
         plan.notes.push(format!("{name} was begun before and not finished: it is finished now"));
     }
-    plan.stages.extend(launch.and_then(Result::ok).map(|launch| making(request, groups, rules, launch)).unwrap_or_default());
+    plan.stages.extend(made);
     Ok(plan)
 }
 
@@ -142,23 +140,14 @@ fn in_the_way(
     reasons.offer(format!("adstage review delete {name}"));
 }
 
-/// The listener must have room for the box's rules, its own that are there already not counted.
-fn quotas(world: &World, found: Option<&ReviewBox>, rules: usize, groups: usize, reasons: &mut Reasons) {
-    let own = |arn: &String| found.is_some_and(|found| found.rules.contains(arn));
-    let others = || world.rules.iter().filter(|rule| rule.priority.is_some() && !own(&rule.arn));
-    let led = others().filter_map(|rule| match &rule.action {
-        RuleAction::Forward(groups) => Some(groups.keys()),
-        _ => None,
-    });
-    let led: std::collections::BTreeSet<&String> = led.flatten().collect();
-    for (what, used, needed) in [("rules", others().count(), rules), ("target groups", led.len(), groups)] {
-        if used + needed > QUOTA {
-            reasons.add(
-                format!("the load balancer of review boxes takes {QUOTA} {what}: {used} are in use, a box needs {needed}"),
-                "adstage review list",
-            );
-        }
-    }
+/// Whether there is room for the box, what is there of it not counted: an instance that goes first leaves its place to the new one.
+fn room(review: &Review, world: &World, found: Option<&ReviewBox>, stages: &[Stage], reasons: &mut Reasons) -> Vec<String> {
+    let demand = Demand::of(world, stages.iter().flat_map(|stage| &stage.steps));
+    let demand = match found {
+        Some(found) => demand.without(found.instance.is_some(), found.rules.len(), found.target_groups.len()),
+        None => demand,
+    };
+    preflight::check(&review.environment, world, &demand, reasons)
 }
 
 /// An operation on this box stopped before its end.

@@ -17,7 +17,7 @@ use super::draft::{Doomed, Draft};
 use super::duty::{HandOver, hand_over};
 use super::refusal::{Reasons, Refusal};
 use super::situation::{Cut, Situation, Standing, said};
-use super::{Plan, StageName, Step};
+use super::{Plan, StageName, Step, preflight};
 
 /// A warm fleet is healthy now or it is not; this much is for a check that is just under way.
 const NOW: Seconds = Seconds(30);
@@ -53,8 +53,13 @@ pub fn rollback(environment: &Environment, world: &World, request: &RollbackRequ
     }
     let targets = targets(&situation, request, &mut reasons);
     let returns = returns(&situation, &targets, &mut reasons);
+    let launches = world.room.is_some() && returns.iter().any(Return::launches);
+    let stages = if launches { order(&situation, &targets, &returns).stages } else { Vec::new() };
+    let tight = preflight::check_stages(environment, world, &stages, &mut reasons);
     reasons.verdict(what)?;
-    Ok(order(&situation, &targets, &returns))
+    let mut plan = order(&situation, &targets, &returns);
+    plan.notes.extend(tight);
+    Ok(plan)
 }
 
 /// The order of a rollback.
@@ -123,6 +128,10 @@ impl Return<'_, '_> {
         let left = self.standing.live.filter(|live| self.standing.rule.is_none() && *live != self.number());
         let sleeping = left.map(|release| asleep(self.standing, release)).unwrap_or_default();
         settled(self.standing, self.number(), self.size()).into_iter().chain(sleeping).collect()
+    }
+
+    fn launches(&self) -> bool {
+        self.candidate.is_some() || !self.grow().is_empty()
     }
 
     fn asleep(&self) -> bool {

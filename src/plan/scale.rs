@@ -6,7 +6,7 @@ use crate::model::{CapacityKind, Environment, FleetKey, Group, OperationKind, Re
 use super::draft::Draft;
 use super::refusal::{Reasons, Refusal};
 use super::situation::{Situation, Standing};
-use super::{Plan, StageName, Step};
+use super::{Plan, StageName, Step, preflight};
 
 /// What was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +54,10 @@ pub fn scale(environment: &Environment, world: &World, request: &ScaleRequest) -
     };
     let change = Change::of(standing, live, request);
     change.judge(environment, &mut reasons);
+    let mut plan = change.plan(&situation);
+    plan.notes.extend(preflight::check_stages(environment, world, &plan.stages, &mut reasons));
     reasons.verdict(what)?;
-    Ok(change.plan(&situation))
+    Ok(plan)
 }
 
 struct Change<'a, 'w> {

@@ -19,6 +19,7 @@ pub(super) enum Service {
     Ssm,
     Sts,
     Cloudwatch,
+    Servicequotas,
 }
 
 impl Service {
@@ -33,6 +34,7 @@ impl Service {
             Self::Ssm => "ssm",
             Self::Sts => "sts",
             Self::Cloudwatch => "monitoring",
+            Self::Servicequotas => "servicequotas",
         }
     }
 
@@ -47,6 +49,7 @@ impl Service {
         match target {
             "AmazonSSM" => Some(Self::Ssm),
             "secretsmanager" => Some(Self::Secretsmanager),
+            "ServiceQuotasV20190624" => Some(Self::Servicequotas),
             _ => target.starts_with("DynamoDB_").then_some(Self::Dynamodb),
         }
     }
@@ -65,6 +68,7 @@ impl Service {
             Self::Cloudwatch => "2010-08-01",
             Self::Ssm => "2014-11-06",
             Self::Secretsmanager => "2017-10-17",
+            Self::Servicequotas => "2019-06-24",
         }
     }
 
@@ -184,7 +188,9 @@ pub(super) fn render_error(service: Service, error: &AwsError, request_id: &str)
             }
             render_json(*status, body, request_id)
         }
-        Service::Ssm | Service::Secretsmanager => render_json(*status, json!({ "__type": code, "message": message }), request_id),
+        Service::Ssm | Service::Secretsmanager | Service::Servicequotas => {
+            render_json(*status, json!({ "__type": code, "message": message }), request_id)
+        }
         Service::Ec2 => {
             let error = branch("Error", [leaf("Code", code), leaf("Message", message)]);
             text(branch("Response", [branch("Errors", [error]), leaf("RequestID", request_id)]), "")

@@ -16,7 +16,7 @@ use super::host::Host;
 use super::latency::{Latencies, Speed};
 use super::throttle::Buckets;
 use super::wire::{AwsError, Node, Params};
-use super::{autoscaling, cloudwatch, dynamodb, ec2, elbv2, secretsmanager, ssm, sts};
+use super::{autoscaling, cloudwatch, dynamodb, ec2, elbv2, quotas, secretsmanager, ssm, sts};
 
 pub(super) use keep::Kept;
 
@@ -92,6 +92,7 @@ pub(super) struct State {
     pub cloudwatch: cloudwatch::Cloudwatch,
     pub ssm: ssm::Ssm,
     pub secrets: secretsmanager::Secrets,
+    pub quotas: quotas::Quotas,
     /// ARNs of certificates a listener may name.
     pub certificates: Vec<String>,
     pub rng: fastrand::Rng,
@@ -254,6 +255,7 @@ impl Engine {
             cloudwatch: cloudwatch::Cloudwatch::default(),
             ssm: ssm::Ssm::default(),
             secrets: secretsmanager::Secrets::default(),
+            quotas: quotas::Quotas::default(),
             certificates: Vec::new(),
             rng: fastrand::Rng::with_seed(mix),
             buckets: Buckets::default(),
@@ -318,6 +320,10 @@ impl Engine {
                 let answer = secretsmanager::call(&mut state.secrets, &request.place, action, &request.body, context);
                 return answer.map(|body| door::render_json(200, body, request_id));
             }
+            if service == Service::Servicequotas {
+                let answer = quotas::call(&state.quotas, &request.place, action, &request.body);
+                return answer.map(|body| door::render_json(200, body, request_id));
+            }
             let mut call = Call {
                 params: &request.params,
                 state,
@@ -336,7 +342,9 @@ impl Engine {
                     let answer = cloudwatch::call(&mut call, action);
                     return answer.map(|value| cloudwatch::render(request.dress, action, &value, request_id));
                 }
-                Service::Sts | Service::Dynamodb | Service::Ssm | Service::Secretsmanager => sts::call(&mut call, action),
+                Service::Sts | Service::Dynamodb | Service::Ssm | Service::Secretsmanager | Service::Servicequotas => {
+                    sts::call(&mut call, action)
+                }
             };
             answer.map(|node| door::render_xml(service, action, node, request_id))
         })

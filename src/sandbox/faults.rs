@@ -131,6 +131,7 @@ pub(super) fn throttled(service: Service) -> AwsError {
     match service {
         Service::Ec2 => AwsError::with_status(503, "RequestLimitExceeded", "Request limit exceeded."),
         Service::Dynamodb => AwsError::bad("ThrottlingException", "Rate of requests exceeds the allowed throughput."),
+        Service::Servicequotas => AwsError::bad("TooManyRequestsException", "Rate exceeded"),
         _ => AwsError::bad("Throttling", "Rate exceeded"),
     }
 }

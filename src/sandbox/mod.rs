@@ -27,6 +27,7 @@
 //! - CloudWatch knows a load balancer's counters one fixed delay after each interval (AWS: within minutes), forgets a target group when it is
 //!   deleted, and its alarms change only when somebody sets them. Where machines are quick, intervals are a second, so the number of a
 //!   minute grows while it passes.
+//! - vCPU quotas are large, and Service Quotas knows of no others ([`quotas`]).
 //! - Auto Scaling's token bucket has made-up numbers, since AWS publishes none ([`throttle`]).
 
 pub mod connector;
@@ -50,6 +51,7 @@ mod inventory;
 mod latency;
 mod loopback;
 mod orders;
+mod quotas;
 mod secretsmanager;
 mod ssm;
 mod sts;

@@ -64,7 +64,7 @@ fn costs(request: &Request) -> Vec<(String, Size, f64)> {
         }
         Service::Autoscaling => vec![("autoscaling".to_string(), size(100.0, 10.0), 1.0)],
         Service::Cloudwatch => vec![(format!("cloudwatch {action}"), size(50.0, 50.0), 1.0)],
-        Service::Sts | Service::Dynamodb | Service::Ssm | Service::Secretsmanager => Vec::new(),
+        Service::Sts | Service::Dynamodb | Service::Ssm | Service::Secretsmanager | Service::Servicequotas => Vec::new(),
     }
 }
 

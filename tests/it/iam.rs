@@ -45,16 +45,18 @@ struct Policy {
 }
 
 const WORLD: &str = "observe.rs observe/activity.rs cli/access.rs";
+const ROOM: &str = "observe/room.rs";
 const BOXES: &str = "observe/boxes.rs cli/review/show.rs";
 
 const POLICIES: [Policy; 8] = [
-    Policy { name: "read-only", files: &[WORLD, BOXES, "health/probe.rs"], holds: false, never: &[] },
+    Policy { name: "read-only", files: &[WORLD, ROOM, BOXES, "health/probe.rs"], holds: false, never: &[] },
     Policy { name: "instance", files: &["agent/secrets.rs"], holds: false, never: &[] },
     Policy {
         name: "deploy",
         holds: true,
         files: &[
             WORLD,
+            ROOM,
             "health/probe.rs health/metrics.rs",
             "steps/await_healthy.rs steps/compare_capacity.rs steps/create_launch_template.rs steps/create_target_group.rs",
             "steps/await_spot.rs steps/cover_spot.rs steps/scale_fleet.rs",
@@ -70,6 +72,8 @@ const POLICIES: [Policy; 8] = [
         holds: true,
         files: &[
             WORLD,
+            // `scale` is done with it too.
+            ROOM,
             "health/probe.rs",
             "steps/await_healthy.rs steps/create_launch_template.rs steps/create_target_group.rs steps/create_test_rule.rs",
             "steps/await_spot.rs steps/cover_spot.rs steps/scale_fleet.rs",
@@ -83,7 +87,6 @@ const POLICIES: [Policy; 8] = [
             "elasticloadbalancing:CreateTargetGroup",
             "elasticloadbalancing:ModifyTargetGroupAttributes",
             "autoscaling:CreateAutoScalingGroup",
-            "ec2:DescribeSubnets",
         ],
     },
     Policy {
@@ -112,6 +115,7 @@ const POLICIES: [Policy; 8] = [
         holds: true,
         files: &[
             WORLD,
+            ROOM,
             BOXES,
             "steps/approve_box.rs steps/await_box.rs steps/bake_machine.rs steps/claims.rs steps/create_box_rules.rs",
             "steps/create_box_target_groups.rs steps/delete_box_rules.rs steps/delete_box_target_groups.rs steps/extend_box.rs",
@@ -145,6 +149,7 @@ fn service(path: &str) -> Option<(&'static str, &'static str)> {
         ("dynamodb", "dynamodb"),
         ("secretsmanager", "secretsmanager"),
         ("ssm", "ssm"),
+        ("servicequotas", "servicequotas"),
         ("sts", "sts"),
         ("cloudwatch", "cloudwatch"),
     ];
@@ -209,7 +214,7 @@ fn actions_of(file: &str, table: &BTreeMap<(String, String), Actions>) -> Action
         return names.into_iter().flat_map(|(_, name, _)| table[&(module.to_string(), name)].clone()).collect();
     }
     let source = crate::architecture::source::Source::new(&path, &read(&path));
-    let services = ["ec2", "autoscaling", "elbv2", "dynamodb", "secretsmanager", "ssm", "sts", "cloudwatch"];
+    let services = ["ec2", "autoscaling", "elbv2", "dynamodb", "secretsmanager", "servicequotas", "ssm", "sts", "cloudwatch"];
     let called = services
         .iter()
         .flat_map(|module| methods_called(source.production(), module).into_iter().map(|method| (module.to_string(), method)));

@@ -39,6 +39,7 @@ mod machines;
 mod man;
 mod misfortunes;
 mod practice;
+mod preflight;
 mod processes;
 mod protocol;
 mod python;

@@ -223,7 +223,7 @@ async fn a_full_load_balancer_is_said_before_anything_is_paid_for() {
     }
     let went = ana.create_box_as("six", None, &full).await;
     let Went::Refused(refusal) = went else { panic!("{went:?}") };
-    assert_eq!(refusal.because[0], "the load balancer of review boxes takes 100 rules: 90 are in use, a box needs 18");
+    assert_eq!(refusal.because[0], "the load balancer shop-review takes 100 rules: 90 are in use, and 18 more are needed");
     assert_eq!(inventory(&yard).instances.len(), 5);
 }
 

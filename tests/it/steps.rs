@@ -159,7 +159,7 @@ impl Bench {
     async fn world(&self) -> World {
         let environment = &self.cx.environment;
         let scope = Scope::environment("adstage", &environment.app, &environment.name);
-        observe::world(&self.cx.aws, environment, &scope, Wants { images: true }).await.unwrap()
+        observe::world(&self.cx.aws, environment, &scope, Wants { images: true, room: None }).await.unwrap()
     }
 
     async fn weights(&self) -> Weights {

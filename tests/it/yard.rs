@@ -276,16 +276,17 @@ impl Operator {
     }
 
     async fn look(&self, site: &Site) -> Result<World, Error> {
+        let room = site.launches.as_ref();
         match &site.look {
-            Look::Environment => observe::world(&self.aws, &site.environment, &self.scope(), Wants { images: true }).await,
-            Look::Box(name) => observe::box_world(&self.aws, &review().environment, &site.scope, name).await,
+            Look::Environment => observe::world(&self.aws, &site.environment, &self.scope(), Wants { images: true, room }).await,
+            Look::Box(name) => observe::box_world(&self.aws, &review().environment, &site.scope, name, room).await,
             Look::Shelf => observe::shelf_world(&self.aws, &site.environment, &site.scope, &[&self.environment]).await,
             Look::Images => observe::image_world(&self.aws, &site.environment, &site.scope).await,
         }
     }
 
     fn site(&self) -> Site {
-        Site { environment: self.environment.clone(), scope: self.scope(), look: Look::Environment }
+        Site { environment: self.environment.clone(), scope: self.scope(), look: Look::Environment, launches: None }
     }
 
     pub async fn setup(&self) -> Went {
@@ -295,13 +296,13 @@ impl Operator {
     /// The load balancer and the listener of review boxes.
     pub async fn setup_review(&self) -> Went {
         let environment = Arc::new(Environment { services: Vec::new(), ..review().environment });
-        let site = Site { scope: Scope::of(&environment), environment: environment.clone(), look: Look::Environment };
+        let site = Site { scope: Scope::of(&environment), environment: environment.clone(), ..self.site() };
         Box::pin(self.carry_out(|world| plan::setup(&environment, world), &site, false)).await
     }
 
     fn site_of(&self, name: &str) -> Site {
         let (name, environment) = (name.parse::<BoxName>().unwrap(), Arc::new(review().environment));
-        Site { scope: Scope::review(&environment.state_table, &environment.app, &name), environment, look: Look::Box(name) }
+        Site { scope: Scope::review(&environment.state_table, &environment.app, &name), environment, look: Look::Box(name), launches: None }
     }
 
     /// A review box, with the storefront at this commit if one is given, until the end of the day.
@@ -320,7 +321,8 @@ impl Operator {
         let repositories = &builder.repositories;
         let request = BoxRequest { review, repositories, name: &name, image: None, wanted: &wanted, expires: &expires };
         let plan = |world: &World| plan::create_box(&request, world);
-        Box::pin(self.carry_out(plan, &self.site_of(name.as_str()), true)).await
+        let site = Site { launches: Some(review.purchases()), ..self.site_of(name.as_str()) };
+        Box::pin(self.carry_out(plan, &site, true)).await
     }
 
     pub async fn delete_box(&self, name: &str) -> Went {
@@ -459,7 +461,8 @@ impl Operator {
 
     pub async fn deploy_as(&self, request: &DeployRequest) -> Went {
         let plan = |world: &World| self.linted(plan::deploy(&self.environment, world, request), world);
-        Box::pin(self.carry_out(plan, &self.site(), false)).await
+        let site = Site { launches: Some(self.environment.purchases()), ..self.site() };
+        Box::pin(self.carry_out(plan, &site, false)).await
     }
 
     pub async fn rollback(&self) -> Went {
@@ -536,8 +539,8 @@ impl Operator {
             Ok(watch) => watch,
             Err(blocked) => return Went::Blocked(blocked),
         };
-        let before = match self.look(site).await.map(|world| plan(&world)) {
-            Ok(Ok(plan)) => plan,
+        let (before, room) = match self.planned(&plan, site).await {
+            Ok(Ok(planned)) => planned,
             Ok(Err(refusal)) => return Went::Refused(refusal),
             Err(error) => return Went::Failed(error),
         };
@@ -548,9 +551,9 @@ impl Operator {
             Err(blocked) => return Went::Blocked(blocked),
         };
         self.guards.lock().unwrap().push((scope.pk.clone(), held.guard()));
-        let again = self.look(site).await.map(|mut world| {
+        let again = self.look(&Site { launches: None, ..site.clone() }).await.map(|mut world| {
             world.records.operations.retain(|record| record.id != operation);
-            plan(&world)
+            plan(&World { room, ..world })
         });
         let plan = match again {
             Ok(Ok(plan)) => plan,
@@ -561,6 +564,25 @@ impl Operator {
         let emit = self.emit();
         let ending = Box::pin(execute::run(&plan, cx, &held, &emit, self.interrupt.subscribe())).await;
         Went::Ran(Box::new(plan), ending)
+    }
+
+    /// The plan, and what there is room for if it launches something: that may take a second look.
+    async fn planned(
+        &self,
+        plan: impl Fn(&World) -> Result<Plan, Refusal>,
+        site: &Site,
+    ) -> Result<Result<(Plan, Option<Room>), Refusal>, Error> {
+        let world = self.look(site).await?;
+        let made = match plan(&world) {
+            Ok(made) => made,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let launches = plan::launches(&made, &world);
+        if launches.is_empty() || world.room.is_some() {
+            return Ok(Ok((made, world.room)));
+        }
+        let world = self.look(&Site { launches: Some(launches), ..site.clone() }).await?;
+        Ok(plan(&world).map(|made| (made, world.room)))
     }
 
     /// Ends what was not begun. What was taken over with the lock stays open.
@@ -632,13 +654,17 @@ impl Operator {
 }
 
 /// Where a command is at work.
+#[derive(Clone)]
 struct Site {
     environment: Arc<Environment>,
     scope: Scope,
     look: Look,
+    /// What is launched for sure.
+    launches: Option<Purchases>,
 }
 
 /// What a command has to know.
+#[derive(Clone)]
 enum Look {
     Environment,
     Box(BoxName),

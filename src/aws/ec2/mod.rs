@@ -61,6 +61,8 @@ pub struct InstanceInfo {
     pub instance_type: String,
     /// Spot capacity: AWS may take it back.
     pub spot: bool,
+    /// Its subnet, as long as it has one.
+    pub subnet: Option<String>,
     /// Private IPv4 address, once it has one.
     pub address: Option<String>,
     /// When it was launched, RFC 3339.
@@ -130,6 +132,11 @@ impl Ec2 {
     /// The instances that carry all these tags, terminated ones included as long as AWS lists them.
     pub async fn instances_tagged(&self, tags: &Tags) -> Result<Vec<InstanceInfo>, Error> {
         self.instances(tag_filters(tags)).await
+    }
+
+    /// Every instance of the account and Region that runs or is about to.
+    pub async fn instances_running(&self) -> Result<Vec<InstanceInfo>, Error> {
+        self.instances(vec![filter("instance-state-name", &["pending".to_string(), "running".to_string()])]).await
     }
 
     /// The instances of these ids that exist (yet).
@@ -231,6 +238,7 @@ fn info(found: types::Instance) -> Option<InstanceInfo> {
         image: found.image_id.unwrap_or_default(),
         instance_type: found.instance_type.map(|kind| kind.as_str().to_string()).unwrap_or_default(),
         spot: found.instance_lifecycle == Some(types::InstanceLifecycleType::Spot),
+        subnet: found.subnet_id,
         address: found.private_ip_address,
         launched: found
             .launch_time

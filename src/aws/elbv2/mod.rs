@@ -97,6 +97,22 @@ impl Elbv2 {
         at_port.map(|listener| listener_info("DescribeListeners", listener)).transpose()
     }
 
+    /// The limits of the account and Region by name (*Limit*).
+    pub async fn limits(&self) -> Result<BTreeMap<String, u32>, Error> {
+        let found = pages(|marker| async move {
+            let call = || self.client().describe_account_limits().set_marker(marker.clone()).send();
+            let page = self.link.call("DescribeAccountLimits", Repeat::Safe, call).await?;
+            Ok((page.limits.unwrap_or_default(), page.next_marker))
+        })
+        .await?;
+        Ok(found.into_iter().filter_map(|limit| Some((limit.name?, limit.max?.parse().ok()?))).collect())
+    }
+
+    /// Every listener of a load balancer.
+    pub async fn all_listeners(&self, load_balancer: &str) -> Result<Vec<ListenerInfo>, Error> {
+        self.listeners(load_balancer).await?.into_iter().map(|listener| listener_info("DescribeListeners", listener)).collect()
+    }
+
     async fn listeners(&self, load_balancer: &str) -> Result<Vec<types::Listener>, Error> {
         pages(|marker| async move {
             let call = || self.client().describe_listeners().load_balancer_arn(load_balancer).set_marker(marker.clone()).send();

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::boxes::{Boxes, ttl};
 use super::list::Entry;
 use super::sweep;
-use crate::cli::operate::{Preview, operate};
+use crate::cli::operate::{Preview, Work, operate};
 use crate::cli::refs::{self, Asked};
 use crate::failure::Failure;
 use crate::model::{BoxName, Seconds};
@@ -55,7 +55,8 @@ pub async fn run(args: Args, boxes: &Boxes<'_>) -> Result<(), Failure> {
     let mut command = format!("adstage review create {name}");
     wanted.iter().for_each(|(repository, wanted)| command += &format!(" --ref {repository}={}", wanted.reference));
     let plan = |world: &crate::model::World| plan::create_box(&request, world);
-    let work = boxes.work("create", name, command, &plan, args.preview);
+    let launches = boxes.review.purchases();
+    let work = Work { launches, ..boxes.work("create", name, command, &plan, args.preview) };
     operate(&work, &boxes.access, global).await?;
     if args.preview.plan {
         return Ok(());

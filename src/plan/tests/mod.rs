@@ -4,6 +4,7 @@ mod bake;
 mod box_image;
 mod deploy;
 mod lint;
+mod preflight;
 mod random;
 mod resume;
 mod review;

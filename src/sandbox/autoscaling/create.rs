@@ -9,9 +9,6 @@ use crate::sandbox::ec2::{self, TemplateRef};
 use crate::sandbox::engine::{Answer, Call, State};
 use crate::sandbox::wire::{AwsError, Params};
 
-/// Quota of a Region.
-const MOST: usize = 500;
-
 pub(super) fn create(call: &mut Call<'_>) -> Answer {
     let params = call.params;
     let name = params.required("AutoScalingGroupName")?.to_string();
@@ -23,8 +20,9 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
         let message = format!("AutoScalingGroup by this name already exists - A group with the name {name} already exists{deleting}");
         return Err(AwsError::bad("AlreadyExists", message));
     }
-    if call.state.autoscaling.groups.len() >= MOST {
-        return Err(AwsError::bad("LimitExceeded", format!("You have already reached the limit of {MOST} groups")));
+    let most = call.state.quotas.groups();
+    if call.state.autoscaling.groups.len() >= most {
+        return Err(AwsError::bad("LimitExceeded", format!("You have already reached the limit of {most} groups")));
     }
     let (min, max) = (size(params, "MinSize")?, size(params, "MaxSize")?);
     let missing = |what: &str| invalid(format!("The parameter {what} is required"));

@@ -132,3 +132,13 @@ pub(super) fn instances(call: &mut Call<'_>) -> Answer {
     });
     answer([list("AutoScalingInstances", "member", shown)].into_iter().chain(next))
 }
+
+/// How many groups there are, and how many there may be.
+pub(super) fn limits(call: &mut Call<'_>) -> Answer {
+    answer([
+        leaf("MaxNumberOfAutoScalingGroups", call.state.quotas.groups()),
+        leaf("MaxNumberOfLaunchConfigurations", 200),
+        leaf("NumberOfAutoScalingGroups", call.state.autoscaling.groups.len()),
+        leaf("NumberOfLaunchConfigurations", 0),
+    ])
+}

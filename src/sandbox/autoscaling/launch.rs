@@ -50,6 +50,7 @@ fn launch_one(group: &mut Group, state: &mut State, context: Context<'_>) -> Res
             }
             Err(error) => {
                 let lacking = error.code == "InsufficientInstanceCapacity";
+                let elsewhere = lacking || error.code == "InsufficientFreeAddressesInSubnet";
                 let spot = group.mixed.as_ref().is_some_and(|mixed| mixed.spot);
                 let message = if lacking && spot {
                     format!("Could not launch Spot Instances. {} - {} Launching EC2 instance failed.", error.code, error.message)
@@ -63,7 +64,7 @@ fn launch_one(group: &mut Group, state: &mut State, context: Context<'_>) -> Res
                 };
                 let activity = activities::begin(state, group, "Launching a new EC2 instance".into(), cause, &zone, context);
                 activities::fail(state, &activity, &message, context);
-                if !lacking {
+                if !elsewhere {
                     return Err(());
                 }
             }

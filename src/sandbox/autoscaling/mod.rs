@@ -32,7 +32,7 @@ type Handler = fn(&mut Call<'_>) -> Answer;
 
 /// Every action: its name, the parameters it takes, its handler.
 #[rustfmt::skip]
-const ACTIONS: [(&str, &[&str], Handler); 21] = [
+const ACTIONS: [(&str, &[&str], Handler); 22] = [
     ("CreateAutoScalingGroup", &[
         "AutoScalingGroupName", "LaunchTemplate", "MinSize", "MaxSize", "DesiredCapacity", "DefaultCooldown", "TargetGroupARNs", "TrafficSources",
         "HealthCheckType", "HealthCheckGracePeriod", "VPCZoneIdentifier", "NewInstancesProtectedFromScaleIn", "Tags", "DefaultInstanceWarmup",
@@ -44,6 +44,7 @@ const ACTIONS: [(&str, &[&str], Handler); 21] = [
     ], update::update),
     ("SetDesiredCapacity", &["AutoScalingGroupName", "DesiredCapacity", "HonorCooldown"], update::set_desired),
     ("DeleteAutoScalingGroup", &["AutoScalingGroupName", "ForceDelete"], update::delete),
+    ("DescribeAccountLimits", &[], describe::limits),
     ("DescribeAutoScalingGroups", &["AutoScalingGroupNames", "IncludeInstances", "NextToken", "MaxRecords", "Filters"], describe::groups),
     ("DescribeAutoScalingInstances", &["InstanceIds", "NextToken", "MaxRecords"], describe::instances),
     ("DescribeScalingActivities", &[

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::network::free_addresses;
 use super::tags::{Tags, check_for_metadata};
 use super::types::instance_type;
 use crate::sandbox::engine::{Context, State};
 use crate::sandbox::host::Machine;
+use crate::sandbox::quotas::check_vcpus;
 use crate::sandbox::wire::AwsError;
 
 /// `InstanceState.Name`.
@@ -43,6 +45,11 @@ impl InstanceState {
             Self::Stopping => 64,
             Self::Stopped => 80,
         }
+    }
+
+    /// Counts against quotas.
+    pub fn counts(self) -> bool {
+        matches!(self, Self::Pending | Self::Running)
     }
 
     /// On the way to its end, or there.
@@ -151,6 +158,7 @@ pub(in crate::sandbox) fn launch(state: &mut State, request: &LaunchRequest, con
 /// Starts one instance of a reservation.
 pub(super) fn launch_in(state: &mut State, request: &LaunchRequest, reservation: &str, context: Context<'_>) -> Result<String, AwsError> {
     let zone = check(state, request)?;
+    fits(state, request, 1)?;
     super::market::take(state, request)?;
     let id = state.id("i-");
     let visible_at = state.sometime(context.now, context.latencies.visible);
@@ -204,6 +212,16 @@ pub(in crate::sandbox) fn check(state: &State, request: &LaunchRequest) -> Resul
         check_for_metadata(&request.tags)?;
     }
     Ok(zone)
+}
+
+/// The subnet has addresses and the quota vCPUs for so many.
+pub(super) fn fits(state: &State, request: &LaunchRequest, count: u32) -> Result<(), AwsError> {
+    if free_addresses(state, &request.subnet) < count {
+        let message =
+            format!("There are not enough free addresses in subnet '{}' to satisfy the requested number of instances.", request.subnet);
+        return Err(AwsError::bad("InsufficientFreeAddressesInSubnet", message));
+    }
+    check_vcpus(state, request, count)
 }
 
 /// Switches an instance's machine on.

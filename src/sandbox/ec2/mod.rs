@@ -24,12 +24,13 @@ use super::host::Host;
 use super::inventory::Inventory;
 use super::wire::{AwsError, Node, branch, leaf};
 
-pub(super) use instances::{Instance, InstanceState, Metadata, check, launch, metadata, terminate};
+pub(super) use instances::{Instance, InstanceState, LaunchRequest, Metadata, check, launch, metadata, terminate};
 pub(super) use market::{Shortage, has_notice, running_spot, shortages};
-pub(super) use network::Network;
+pub(super) use network::{Network, leave_addresses};
 pub(super) use sharing::{Abroad, abroad};
 pub(super) use tags::Tags;
 pub(super) use templates::{Template, TemplateRef, from_template, template};
+pub(super) use types::instance_type;
 
 /// EC2's state in one account and Region.
 #[derive(Clone, Default)]

@@ -1,8 +1,9 @@
 //! The network a company already has: one VPC, subnets over the Availability Zones, security groups, instance profiles.
 
 use super::filters::{Filters, page};
+use super::instances::{Instance, InstanceState};
 use super::tags::tag_set;
-use crate::sandbox::engine::{Answer, Call, Seed};
+use crate::sandbox::engine::{Answer, Call, Seed, State};
 use crate::sandbox::wire::{AwsError, Node, branch, leaf, list};
 
 /// A subnet.
@@ -12,7 +13,12 @@ pub(in crate::sandbox) struct Subnet {
     /// Availability Zone, `eu-central-1a`.
     pub zone: String,
     pub cidr: String,
+    /// Addresses that others have not taken.
+    pub addresses: u32,
 }
+
+/// Addresses of a /24, without the five that AWS keeps (*Subnet CIDR blocks*).
+const ADDRESSES: u32 = 251;
 
 /// What a place has from the start. It cannot be changed through the API: adstage never makes networks.
 #[derive(Debug, Clone, Default)]
@@ -39,11 +45,32 @@ impl Network {
                 let number = self.subnets.len();
                 // The first two (the default ones) and any two after them lie in different zones.
                 let zone = self.zones[number % 2].clone();
-                self.subnets.push(Subnet { id: id.clone(), zone, cidr: format!("10.0.{number}.0/24") });
+                self.subnets.push(Subnet { id: id.clone(), zone, cidr: format!("10.0.{number}.0/24"), addresses: ADDRESSES });
             }
         }
         add_new(&mut self.security_groups, &seed.security_groups);
         add_new(&mut self.instance_profiles, &seed.instance_profiles);
+    }
+}
+
+/// Addresses of a subnet that are in use: every instance that is not gone has one, and every load balancer one in each of its zones.
+fn used_addresses(state: &State, subnet: &str) -> u32 {
+    let there = |instance: &&Instance| instance.request.subnet == subnet && instance.state != InstanceState::Terminated;
+    let nodes = state.elbv2.load_balancers.values().filter(|one| one.zones.iter().any(|(_, own)| own == subnet)).count();
+    u32::try_from(state.ec2.instances.values().filter(there).count() + nodes).unwrap_or(u32::MAX)
+}
+
+/// Those that are not.
+pub(super) fn free_addresses(state: &State, subnet: &str) -> u32 {
+    let all = state.ec2.network.subnet(subnet).map_or(0, |subnet| subnet.addresses);
+    all.saturating_sub(used_addresses(state, subnet))
+}
+
+/// Others take all but so many.
+pub(in crate::sandbox) fn leave_addresses(state: &mut State, subnet: &str, left: u32) {
+    let addresses = used_addresses(state, subnet) + left;
+    for found in state.ec2.network.subnets.iter_mut().filter(|found| found.id == subnet) {
+        found.addresses = addresses;
     }
 }
 
@@ -109,7 +136,7 @@ pub(super) fn describe_subnets(call: &mut Call<'_>) -> Answer {
             leaf("state", "available"),
             leaf("vpcId", &network.vpc),
             leaf("cidrBlock", &subnet.cidr),
-            leaf("availableIpAddressCount", 250),
+            leaf("availableIpAddressCount", free_addresses(call.state, &subnet.id)),
             leaf("availabilityZone", &subnet.zone),
             leaf("defaultForAz", true),
             leaf("mapPublicIpOnLaunch", false),

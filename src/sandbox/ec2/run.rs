@@ -1,7 +1,7 @@
 //! `RunInstances`: one reservation, once per client token and zone.
 
 use super::describe::render_instance;
-use super::instances::{LaunchRequest, check, launch_in};
+use super::instances::{LaunchRequest, check, fits, launch_in};
 use super::spec::{KNOWN, Spec};
 use super::templates::{TemplateRef, spec_of};
 use crate::sandbox::engine::{Answer, Call};
@@ -34,6 +34,7 @@ pub(super) fn run(call: &mut Call<'_>) -> Answer {
     let mut request = request(call)?;
     (request.subnet, request.token) = (subnet, token);
     check(call.state, &request)?;
+    fits(call.state, &request, u32::try_from(count).unwrap_or(u32::MAX))?;
     let reservation = call.state.id("r-");
     let context = call.context();
     let mut instances = Vec::new();

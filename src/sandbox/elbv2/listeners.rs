@@ -5,9 +5,6 @@ use super::{actions, answer, no_listener, no_load_balancer, page, spread, suffix
 use crate::sandbox::engine::{Answer, Call};
 use crate::sandbox::wire::{AwsError, Node, Params, leaf, list};
 
-/// Quota of a load balancer.
-const MOST: usize = 50;
-
 /// Protocol, certificate and policy, which must fit together.
 #[derive(PartialEq, Eq)]
 struct Face {
@@ -68,8 +65,9 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
         }
         return Err(AwsError::bad("DuplicateListener", "A listener already exists on this port for this load balancer"));
     }
-    if others.len() >= MOST {
-        return Err(AwsError::bad("TooManyListeners", format!("A load balancer can have at most {MOST} listeners")));
+    let most = call.state.quotas.limit("listeners-per-application-load-balancer");
+    if others.len() >= most {
+        return Err(AwsError::bad("TooManyListeners", format!("A load balancer can have at most {most} listeners")));
     }
     let (id, rule_id) = (suffix(call.state), suffix(call.state));
     let listener = super::arn(call.state, &format!("listener/{path}/{id}"));

@@ -7,9 +7,6 @@ use super::{answer, arn, check_name, no_load_balancer, page, suffix, tags};
 use crate::sandbox::engine::{Answer, Call, State};
 use crate::sandbox::wire::{AwsError, Node, Params, branch, leaf, list};
 
-/// Quota of a Region.
-const MOST: usize = 50;
-
 pub(super) fn create(call: &mut Call<'_>) -> Answer {
     let (params, now) = (call.params, call.now);
     let name = params.required("Name")?.to_string();
@@ -39,8 +36,9 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
         let known = show(known, now);
         return answer([list("LoadBalancers", "member", [known])]);
     }
-    if call.state.elbv2.load_balancers.len() >= MOST {
-        return Err(AwsError::bad("TooManyLoadBalancers", format!("A Region can have at most {MOST} load balancers")));
+    let most = call.state.quotas.limit("application-load-balancers");
+    if call.state.elbv2.load_balancers.len() >= most {
+        return Err(AwsError::bad("TooManyLoadBalancers", format!("A Region can have at most {most} load balancers")));
     }
     let id = suffix(call.state);
     let made = LoadBalancer {

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 
 use super::engine::{Answer, Call, Context, State};
 use super::inventory::{Inventory, RuleFacts};
-use super::wire::{AwsError, Node, Params, branch, leaf};
+use super::wire::{AwsError, Node, Params, branch, leaf, list};
 
 use actions::Action;
 pub(super) use actions::Redirect;
@@ -42,8 +42,9 @@ type Handler = fn(&mut Call<'_>) -> Answer;
 
 /// Every action: its name, the parameters it takes, its handler.
 #[rustfmt::skip]
-const ACTIONS: [(&str, &[&str], Handler); 26] = [
+const ACTIONS: [(&str, &[&str], Handler); 27] = [
     ("CreateLoadBalancer", &["Name", "Subnets", "SubnetMappings", "SecurityGroups", "Scheme", "Tags", "Type", "IpAddressType"], load_balancers::create),
+    ("DescribeAccountLimits", &["Marker", "PageSize"], describe_limits),
     ("DescribeLoadBalancers", &["LoadBalancerArns", "Names", "Marker", "PageSize"], load_balancers::describe),
     ("DeleteLoadBalancer", &["LoadBalancerArn"], load_balancers::delete),
     ("ModifyLoadBalancerAttributes", &["LoadBalancerArn", "Attributes"], attributes::modify_load_balancer),
@@ -83,6 +84,12 @@ pub(super) fn call(call: &mut Call<'_>, action: &str) -> Answer {
     let (_, parameters, handler) = ACTIONS.iter().find(|(name, _, _)| *name == action).ok_or_else(unknown)?;
     call.params.without(&["Action", "Version"]).only(action, parameters)?;
     handler(call)
+}
+
+fn describe_limits(call: &mut Call<'_>) -> Answer {
+    let (limits, next) = page(call.state.quotas.limits(), call.params)?;
+    let limits = limits.into_iter().map(|(name, most)| vec![leaf("Name", name), leaf("Max", most)]);
+    answer([list("Limits", "member", limits)].into_iter().chain(next))
 }
 
 /// Adds what there is of target groups and rules.

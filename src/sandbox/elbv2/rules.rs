@@ -1,12 +1,10 @@
 //! Rules of a listener: create, describe, modify, delete, reorder.
 
+use super::actions::Action;
 use super::state::{Elbv2, Rule};
 use super::{actions, answer, conditions, no_listener, no_rule, page, spread, suffix, tags};
-use crate::sandbox::engine::{Answer, Call};
+use crate::sandbox::engine::{Answer, Call, State};
 use crate::sandbox::wire::{AwsError, Node, Params, leaf, list};
-
-/// Quota of a load balancer, default rules not counted.
-const MOST: usize = 100;
 
 fn priority(params: &Params) -> Result<u16, AwsError> {
     let number = params.number("Priority")?.ok_or_else(|| AwsError::bad("ValidationError", "A rule priority must be specified"))?;
@@ -25,11 +23,13 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
         return Err(AwsError::bad("PriorityInUse", format!("Priority '{priority}' is currently in use")));
     }
     let all = elbv2.listeners_of(&load_balancer).into_iter().flat_map(|one| elbv2.rules_of(&one.arn));
-    if all.filter(|rule| rule.priority.is_some()).count() >= MOST {
-        return Err(AwsError::bad("TooManyRules", format!("A load balancer can have at most {MOST} rules")));
+    let most = call.state.quotas.limit("rules-per-application-load-balancer");
+    if all.filter(|rule| rule.priority.is_some()).count() >= most {
+        return Err(AwsError::bad("TooManyRules", format!("A load balancer can have at most {most} rules")));
     }
     let conditions = conditions::read(&params.list("Conditions"))?;
     let action = actions::read(&params.list("Actions"), elbv2, &load_balancer)?;
+    check_attached(call.state, &load_balancer, &action)?;
     let tags = tags::read(params)?;
     let path = listener.split_once(":listener/").map(|(_, path)| path.to_string()).unwrap_or_default();
     let id = suffix(call.state);
@@ -39,6 +39,20 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
     call.state.elbv2.rules.insert(arn.clone(), rule);
     spread::spread(call.state, &load_balancer, call.context());
     shown(&call.state.elbv2, &[&arn])
+}
+
+/// Rules of a load balancer lead to only so many different target groups.
+fn check_attached(state: &State, load_balancer: &str, action: &Action) -> Result<(), AwsError> {
+    let (elbv2, most) = (&state.elbv2, state.quotas.limit("target-groups-per-application-load-balancer"));
+    let Action::Forward(groups) = action else { return Ok(()) };
+    let attached = |arn: &&String| elbv2.used_by(arn).into_iter().any(|used_by| used_by == load_balancer);
+    let is_new = |arn: &String| !attached(&arn);
+    let new = groups.iter().filter(|group| is_new(&group.target_group)).count();
+    if new > 0 && elbv2.target_groups.keys().filter(attached).count() + new > most {
+        let message = format!("A load balancer can have at most {most} unique target groups");
+        return Err(AwsError::bad("TooManyUniqueTargetGroupsPerLoadBalancer", message));
+    }
+    Ok(())
 }
 
 fn shown(elbv2: &Elbv2, arns: &[&str]) -> Answer {
@@ -101,6 +115,7 @@ pub(super) fn modify(call: &mut Call<'_>) -> Answer {
     let conditions = if sent_conditions.is_empty() { rule.conditions.clone() } else { conditions::read(&sent_conditions)? };
     let action =
         if sent_actions.is_empty() { rule.action.clone() } else { actions::read(&sent_actions, &call.state.elbv2, &load_balancer)? };
+    check_attached(call.state, &load_balancer, &action)?;
     if let Some(rule) = call.state.elbv2.rules.get_mut(&arn) {
         rule.conditions = conditions;
         rule.action = action;

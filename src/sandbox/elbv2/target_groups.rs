@@ -7,9 +7,6 @@ use super::{answer, attributes, check_name, no_load_balancer, no_target_group, p
 use crate::sandbox::engine::{Answer, Call};
 use crate::sandbox::wire::{AwsError, Node, Params, branch, leaf, list};
 
-/// Quota of a Region.
-const MOST: usize = 3_000;
-
 fn invalid(message: impl std::fmt::Display) -> AwsError {
     AwsError::bad("ValidationError", message)
 }
@@ -121,8 +118,9 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
         let message = format!("A target group with the same name '{name}' exists, but with different settings");
         return Err(AwsError::bad("DuplicateTargetGroupName", message));
     }
-    if call.state.elbv2.target_groups.len() >= MOST {
-        return Err(AwsError::bad("TooManyTargetGroups", format!("A Region can have at most {MOST} target groups")));
+    let most = call.state.quotas.limit("target-groups");
+    if call.state.elbv2.target_groups.len() >= most {
+        return Err(AwsError::bad("TooManyTargetGroups", format!("A Region can have at most {most} target groups")));
     }
     let id = suffix(call.state);
     let made = TargetGroup {

@@ -6,9 +6,6 @@ use crate::sandbox::ec2::{Instance, InstanceState};
 use crate::sandbox::engine::{Answer, Call, Context, State};
 use crate::sandbox::wire::{AwsError, Node, Params, branch, leaf, list};
 
-/// Quota of a target group.
-const MOST: usize = 1_000;
-
 /// A target as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::sandbox) struct Standing {
@@ -109,11 +106,12 @@ pub(in crate::sandbox) fn register(state: &mut State, target_group: &str, instan
 }
 
 fn add(state: &mut State, arn: &str, keys: Vec<TargetKey>) -> Result<(), AwsError> {
+    let most = state.quotas.limit("targets-per-target-group");
     let epoch = state.elbv2.next_epoch();
     let group = state.elbv2.target_groups.get_mut(arn).ok_or_else(|| no_target_group(arn))?;
     let new = keys.iter().filter(|key| !group.targets.contains_key(*key)).count();
-    if group.targets.len() + new > MOST {
-        return Err(AwsError::bad("TooManyTargets", format!("A target group can have at most {MOST} targets")));
+    if group.targets.len() + new > most {
+        return Err(AwsError::bad("TooManyTargets", format!("A target group can have at most {most} targets")));
     }
     for key in keys {
         let staying = group.targets.get(&key).is_some_and(|target| target.draining_until.is_none());

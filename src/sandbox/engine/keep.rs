@@ -10,7 +10,7 @@ use crate::sandbox::faults::Faults;
 use crate::sandbox::host::Host;
 use crate::sandbox::latency::Latencies;
 use crate::sandbox::throttle::Buckets;
-use crate::sandbox::{autoscaling, cloudwatch, dynamodb, ec2, elbv2, secretsmanager, ssm};
+use crate::sandbox::{autoscaling, cloudwatch, dynamodb, ec2, elbv2, quotas, secretsmanager, ssm};
 
 /// An engine at one moment.
 pub(in crate::sandbox) struct Kept {
@@ -30,6 +30,7 @@ struct KeptState {
     cloudwatch: cloudwatch::Cloudwatch,
     ssm: ssm::Ssm,
     secrets: secretsmanager::Secrets,
+    quotas: quotas::Quotas,
     certificates: Vec<String>,
     rng: fastrand::Rng,
     buckets: Buckets,
@@ -46,6 +47,7 @@ impl State {
             cloudwatch: self.cloudwatch.clone(),
             ssm: self.ssm.clone(),
             secrets: self.secrets.clone(),
+            quotas: self.quotas.clone(),
             certificates: self.certificates.clone(),
             rng: self.rng.clone(),
             buckets: self.buckets.clone(),
@@ -64,6 +66,7 @@ impl KeptState {
             cloudwatch: self.cloudwatch.clone(),
             ssm: self.ssm.clone(),
             secrets: self.secrets.clone(),
+            quotas: self.quotas.clone(),
             certificates: self.certificates.clone(),
             rng: self.rng.clone(),
             buckets: self.buckets.clone(),

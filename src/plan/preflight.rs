@@ -194,7 +194,7 @@ impl<'c> Check<'c> {
             return;
         }
         let room = self.room;
-        let Some(limits) = self.known("the load balancer takes more", &room.limits) else { return };
+        let Some(limits) = self.known("the load balancer takes more rules and target groups", &room.limits) else { return };
         let (name, region) = (&self.environment.load_balancer.name, &self.environment.region);
         let leaving = |has: fn(&Fleet) -> bool| count(demand.cleared.iter().filter(|fleet| has(fleet)).count());
         let (rules, groups) = (leaving(|fleet| fleet.test_rule.is_some()), leaving(|fleet| fleet.target_group.is_some()));

@@ -242,6 +242,26 @@ def network(clients):
     assert len(ec2.describe_availability_zones()["AvailabilityZones"]) == 3
 
 
+def quotas(clients):
+    quotas, standard = clients.client("service-quotas"), {"ServiceCode": "ec2", "QuotaCode": "L-1216C47A"}
+    quota = quotas.get_service_quota(**standard)["Quota"]
+    assert quota["Value"] >= 5 and quota["QuotaName"].startswith("Running On-Demand Standard"), quota
+    assert quotas.get_aws_default_service_quota(**standard)["Quota"]["QuotaCode"] == "L-1216C47A"
+    listed = [one["QuotaCode"] for one in quotas.list_service_quotas(ServiceCode="ec2")["Quotas"]]
+    assert {"L-1216C47A", "L-34B43A08"} <= set(listed), listed
+    # Nobody has any of these before asking: there is a default, but no applied value.
+    refused("NoSuchResourceException", quotas.get_service_quota, ServiceCode="ec2", QuotaCode="L-DB2E81BA")
+    assert quotas.get_aws_default_service_quota(ServiceCode="ec2", QuotaCode="L-DB2E81BA")["Quota"]["Value"] == 0
+    limits = {one["Name"]: int(one["Max"]) for one in clients.elbv2.describe_account_limits()["Limits"]}
+    assert limits["rules-per-application-load-balancer"] == 100 and limits["target-groups"] == 3000, limits
+    groups = clients.autoscaling.describe_account_limits()
+    there = len(clients.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"])
+    assert (groups["NumberOfAutoScalingGroups"], groups["MaxNumberOfAutoScalingGroups"]) == (there, 500), groups
+    assert all(0 < one["AvailableIpAddressCount"] <= 251 for one in clients.ec2.describe_subnets(SubnetIds=SUBNETS)["Subnets"])
+    answer = clients.aws("service-quotas", "get-service-quota", "--service-code", "ec2", "--quota-code", "L-1216C47A")
+    assert answer is None or answer["Quota"]["Value"] == quota["Value"], answer
+
+
 def items(clients):
     dynamodb = clients.dynamodb
     keys = dict(
@@ -475,7 +495,7 @@ def command_line(clients):
     assert shown["Tags"][0]["PropagateAtLaunch"] and shown["TargetGroupARNs"] == [arn]
 
 
-PARTS = [identity, network, instances, launches_refused, images, launch_templates, items, load_balancers, groups, command_line]
+PARTS = [identity, network, quotas, instances, launches_refused, images, launch_templates, items, load_balancers, groups, command_line]
 
 
 def main():

@@ -105,7 +105,12 @@ async fn whoever_may_not_read_quotas_is_told_so_and_aws_has_the_last_word() {
     let plan = yard.operator("joe").await.deploy().await;
     let Went::Ran(plan, ending) = plan else { panic!("{plan:?}") };
     assert_eq!((ending.outcome, ending.failure.is_none()), (Outcome::Deployed, true));
-    assert_snapshot!(plan.notes.join("\n"), @"");
+    assert_snapshot!(plan.notes.join("\n"), @r"
+    worker-r3 is held until the cutover makes it active; r1 then finishes what it has and rests
+    whether the subnets have enough free addresses could not be judged: the caller may not ec2:DescribeSubnets
+    whether there may be more Auto Scaling groups could not be judged: the caller may not autoscaling:DescribeAccountLimits
+    whether the load balancer takes more rules and target groups could not be judged: the caller may not elasticloadbalancing:DescribeAccountLimits
+    ");
 }
 
 #[tokio::test(start_paused = true)]

@@ -127,7 +127,7 @@ fn what_could_not_be_read_is_said_once_and_refuses_nothing() {
     whether the subnets have enough free addresses could not be judged: the caller may not ec2:DescribeSubnets
     whether the vCPU quotas leave enough could not be judged: ec2:DescribeInstances did not answer
     whether there may be more Auto Scaling groups could not be judged: the caller may not autoscaling:DescribeAccountLimits
-    whether the load balancer takes more could not be judged: the caller may not elasticloadbalancing:DescribeAccountLimits
+    whether the load balancer takes more rules and target groups could not be judged: the caller may not elasticloadbalancing:DescribeAccountLimits
     ");
 }
 

@@ -65,16 +65,18 @@ pub enum Verdict {
 /// If after this long no rule is found to name the target group, none ever will.
 const UNUSED_FOR_EVER: Duration = Duration::from_secs(120);
 /// What AWS says of launches for which there is no room (*Troubleshoot Amazon EC2 Auto Scaling: EC2 instance launch failures*).
-const NO_ROOM: [&str; 10] = [
+const NO_ROOM: [&str; 12] = [
     "InsufficientInstanceCapacity",
     "InsufficientHostCapacity",
     "UnfulfillableCapacity",
     "capacity in the Availability Zone",
     "VcpuLimitExceeded",
+    "current vCPU limit",
     "InstanceLimitExceeded",
     "MaxSpotInstanceCountExceeded",
     "instance limit",
     "InsufficientFreeAddressesInSubnet",
+    "not enough free addresses in subnet",
     "Your quota allows for",
 ];
 /// Lines of one instance's output worth showing.

@@ -95,6 +95,9 @@ async fn whoever_may_not_read_quotas_is_told_so_and_aws_has_the_last_word() {
     let failure = ending.failure.expect("a failure");
     let why = failure.because.iter().chain(&failure.evidence).any(|line| line.contains("current vCPU limit of 15"));
     assert!(why, "{failure:#?}");
+    // It says nothing about the release: that may be deployed again.
+    let records = yard.operator("joe").await.world().await.records;
+    assert_eq!(records.release(ReleaseNumber(2)).map(|record| &record.verdict), Some(&Verdict::Untried));
 
     greet(&mut yard, "three");
     allow(&yard, ON_DEMAND, 100);

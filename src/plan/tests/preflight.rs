@@ -7,7 +7,7 @@ use crate::model::{CapacityKind, Environment, GroupInstance, Purchases, Quota, R
 use crate::plan::{DeployRequest, RollbackRequest, launches, rollback};
 
 /// Room for everything.
-fn room() -> Room {
+pub(super) fn room() -> Room {
     let types = [("m7i.large", 2), ("m7i.xlarge", 4), ("g5.xlarge", 4), ("mac2.metal", 8)];
     let quotas = ["L-1216C47A", "L-34B43A08", "L-DB2E81BA"];
     let subnet = |id: &str, zone: &str| SubnetRoom { id: id.into(), zone: zone.into(), free: 100 };

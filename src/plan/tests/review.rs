@@ -5,6 +5,7 @@ use insta::assert_snapshot;
 use crate::model::*;
 
 use super::super::{BoxRequest, Plan, Refusal, Wanted, approve_box, create_box, delete_box, extend_box, lint, sweep_box};
+use super::preflight::room;
 use super::said;
 use super::world::{environment, image, name, operation};
 
@@ -149,13 +150,10 @@ fn one_that_was_being_deleted_is_not_revived() {
 
 #[test]
 fn a_load_balancer_without_room() {
-    let rule = |priority: u16| Rule {
-        arn: format!("rule/{priority}"),
-        priority: Some(priority),
-        conditions: Conditions::default(),
-        action: RuleAction::Forward(BTreeMap::from([(format!("group-{priority}"), 1)])),
-    };
-    assert_snapshot!(create(&World { rules: (1..=98).map(rule).collect(), ..ready() }, "abcd"));
+    let limits = ["rules-per-application-load-balancer", "target-groups-per-application-load-balancer"];
+    let limits = Reading::Known(limits.map(|name| (name.to_string(), 100)).into());
+    let room = Room { rules: 98, attached: 98, limits, ..room() };
+    assert_snapshot!(create(&World { room: Some(room), ..ready() }, "abcd"));
 }
 
 #[test]

@@ -70,6 +70,7 @@ impl Step {
             | Self::SetActive { fleet, .. }
             | Self::WatchFleet { fleet, .. }
             | Self::SettleFleet { fleet, .. }
+            | Self::SetScaling { fleet, .. }
             | Self::ResizeFleet { fleet, .. }
             | Self::ScaleFleet { fleet, .. }
             | Self::RetireFleet { fleet, .. } => Some(fleet),

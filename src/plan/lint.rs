@@ -123,10 +123,10 @@ impl<'a> Walk<'a> {
                     self.left.clear();
                 }
             }
-            Step::SetScaling { fleet, policies, .. } if !policies.is_empty() => {
-                if self.cutovers > 0 || self.plan.serving.get(&fleet.service) != Some(&fleet.release) {
-                    self.flaw(FOLLOW, step);
-                }
+            Step::SetScaling { fleet, policies, .. }
+                if !policies.is_empty() && (self.cutovers > 0 || self.plan.serving.get(&fleet.service) != Some(&fleet.release)) =>
+            {
+                self.flaw(FOLLOW, step);
             }
             Step::RetireFleet { fleet, .. } => self.retire(stage, fleet, step),
             _ => {}

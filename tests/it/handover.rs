@@ -50,8 +50,9 @@ async fn seen<T>(yard: &Yard, while_it: impl Future<Output = T>) -> (T, Vec<Stri
         loop {
             yard.clock.sleep(Duration::from_secs(1)).await;
             let now = worker(yard).await;
-            // Between the writes of one step, that is.
-            if !now.contains("Mixed") && seen.borrow().last() != Some(&now) {
+            // Between the writes of a hand-over, that is: whether a look falls there is chance.
+            let between = now.contains("Mixed") || now.matches("Active").count() > 1;
+            if !between && seen.borrow().last() != Some(&now) {
                 seen.borrow_mut().push(now);
             }
         }
@@ -76,14 +77,12 @@ async fn the_new_one_is_held_until_the_cutover_and_the_old_one_then_rests() {
     assert_snapshot!(was.join("\n"), @"
     r1 Active
     r1 Active, r2 Held
-    r1 Active, r2 Active
     r1 Held, r2 Active
     ");
     let (went, was) = seen(&yard, joe.rollback()).await;
     went.well();
     assert_snapshot!(was.join("\n"), @"
     r1 Held, r2 Active
-    r1 Active, r2 Active
     r1 Active, r2 Held
     ");
 }
@@ -100,7 +99,6 @@ async fn a_new_one_that_crashes_once_it_is_to_work_is_undone_and_visitors_come_b
     r1 Active
     r1 Active, r2 Held
     r1 Held, r2 Active
-    r1 Active, r2 Active
     r1 Active, r2 Held
     r1 Active
     ");

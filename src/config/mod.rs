@@ -11,7 +11,6 @@ mod image;
 mod kind;
 mod problem;
 mod review;
-mod scaling;
 mod section;
 mod service;
 mod version;

@@ -299,7 +299,6 @@ mod tests {
             release_command: None,
             instance_type: "m7i.large".into(),
             other_types: vec![],
-            scaling: None,
             health,
             drain: Seconds(30),
             grace: Seconds(20),

@@ -18,7 +18,6 @@ mod records;
 mod release;
 mod review;
 mod room;
-mod scaling;
 mod secret;
 mod spelling;
 mod status;
@@ -51,7 +50,6 @@ pub use review::{
     commits_hash,
 };
 pub use room::{Purchases, Reading, Room, RunningInstance, SubnetRoom, Used};
-pub use scaling::{GroupPolicy, Scaling, ScalingMetric, ScalingPolicy, follows};
 pub use secret::SecretReference;
 pub use spelling::{instances, nearest, short};
 pub use status::{Direction, StepStatus};

@@ -19,7 +19,6 @@ mod resume;
 mod review;
 mod rollback;
 mod scale;
-mod scaling;
 mod secrets;
 mod select;
 mod setup;

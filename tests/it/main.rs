@@ -52,7 +52,6 @@ mod review_boxes;
 mod rollback;
 mod sandbox;
 mod scale;
-mod scaling;
 mod secrets;
 mod setup;
 mod shift;

@@ -12,7 +12,6 @@ use crate::sandbox::wire::AwsError;
 #[derive(Debug, Clone, Default)]
 pub(in crate::sandbox) struct Cloudwatch {
     alarms: BTreeMap<String, Alarm>,
-    pub(super) cpu: super::cpu::Cpu,
 }
 
 #[derive(Debug, Clone)]

@@ -2,7 +2,6 @@
 //! somebody sets them. Every client speaks another protocol here; all of them are answered ([`dress`]).
 
 mod alarms;
-mod cpu;
 mod dress;
 mod metrics;
 #[cfg(test)]
@@ -14,7 +13,6 @@ use super::engine::Call;
 use super::wire::AwsError;
 
 pub(super) use alarms::Cloudwatch;
-pub(super) use cpu::{mean_cpu, tick};
 pub(super) use dress::{Dress, render, render_error, undressed};
 
 /// An answer: an object of the answer's fields.

@@ -26,7 +26,7 @@ pub struct World {
     pub uses: Vec<ImageUse>,
     /// ARNs of what refers to an image; empty when the command has no use for it.
     pub references: BTreeMap<ImageId, Vec<String>>,
-    /// The newest version of whatever the environment's secrets are kept in, by its place ([`SecretReference::place`]), if it is there.
+    /// The newest version of whatever the environment's secrets are kept in, by its place ([`super::SecretReference::place`]), if it is there.
     pub secrets: BTreeMap<String, String>,
     /// Review boxes; empty when the command is not about any.
     pub boxes: Vec<ReviewBox>,

@@ -16,8 +16,8 @@ use crate::aws::{Aws, Error, GroupInfo, ListenerInfo, LoadBalancerInfo, Tags, Ta
 use crate::journal;
 use crate::lock;
 use crate::model::{
-    CapacityKind, Environment, Fleet, FleetKey, Group, Image, PROBE_HEADER, Purchases, Records, ReleaseNumber, Room, Rule, RuleAction,
-    Scope, SecretReference, ServiceName, TargetGroup, TargetHealth, World, tag,
+    CapacityKind, Environment, Fleet, FleetKey, Group, GroupPolicy, Image, PROBE_HEADER, Purchases, Records, ReleaseNumber, Room, Rule,
+    RuleAction, Scope, SecretReference, ServiceName, TargetGroup, TargetHealth, World, tag,
 };
 
 /// What to look at beyond fleets, rules and records.
@@ -39,9 +39,10 @@ pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: W
         }
     };
     let room = async { Ok(room::room(aws, environment, wants.room).await) };
-    let (door, groups, templates, (target_groups, all), images, journal, secrets, room) = tokio::try_join!(
+    let (door, groups, policies, templates, (target_groups, all), images, journal, secrets, room) = tokio::try_join!(
         door(aws, environment, wants.room.is_some()),
         aws.autoscaling.groups_tagged(&ours),
+        aws.autoscaling.policies(),
         aws.ec2.launch_templates_tagged(&ours),
         target_groups(aws, environment),
         images,
@@ -56,9 +57,19 @@ pub async fn world(aws: &Aws, environment: &Environment, scope: &Scope, wants: W
         None => (None, None, Vec::new()),
         Some(door) => (Some(address(environment, &door.load_balancer)), door.listener.map(|listener| listener.arn), door.rules),
     };
-    let groups = activity::told(aws, environment, groups).await?;
+    let groups = activity::told(aws, environment, with_policies(groups, policies)).await?;
     let fleets = fleets(groups, target_groups, templates, &rules);
     Ok(World { listener, address, rules, fleets, images, records, secrets, room, ..World::default() })
+}
+
+/// The groups with their scaling policies.
+fn with_policies(mut groups: Vec<GroupInfo>, policies: Vec<(String, GroupPolicy)>) -> Vec<GroupInfo> {
+    for (name, policy) in policies {
+        if let Some(found) = groups.iter_mut().find(|found| found.group.name == name) {
+            found.group.policies.push(policy);
+        }
+    }
+    groups
 }
 
 /// The newest versions of what the environment's secrets are kept in. No value is asked for.

@@ -1,5 +1,7 @@
 //! EC2 Auto Scaling groups. One token bucket is shared by all calls of an account and Region, so describes are batched.
 
+mod policies;
+
 use std::collections::BTreeMap;
 
 use aws_sdk_autoscaling::types::{
@@ -270,6 +272,8 @@ fn info(found: types::AutoScalingGroup) -> Option<GroupInfo> {
             instances: instances.into_iter().filter_map(instance).collect(),
             // What its instances say is asked elsewhere.
             activity: None,
+            // They are asked for elsewhere.
+            policies: Vec::new(),
         },
         target_groups: found.target_group_arns.unwrap_or_default(),
         health_type: found.health_check_type.unwrap_or_default(),

@@ -8,7 +8,7 @@ use super::kind;
 use super::problem::Problem;
 use super::section::{Book, Section, Spot};
 use super::service::{self, Base};
-use super::{forms, hooks, watching};
+use super::{forms, hooks, scaling, watching};
 use crate::model::{
     AppName, Confirm, DeployTiming, Environment, EnvironmentName, HealthCheck, Listener, LoadBalancer, Route, Scheme, SecretReference,
     Service, nearest, short_name,
@@ -149,6 +149,7 @@ fn one_service(section: Section<'_>, base: Option<&Base>, shared: Option<Common<
             Problem::new("impossible-size", format!("`max-instances` is too small {}", section.place()), max.span.clone(), "at most");
         section.note(problem.context(instances.span.clone(), "but this many are wanted"));
     }
+    let scaling = scaling::read(&section, base, instances.as_ref(), max.as_ref());
     let types = types(&section);
     let spot = section.or("spot", "0", kind::number::<u32>(0..=100));
     let grace = section.want("grace", kind::span(1..=3_600));
@@ -180,6 +181,7 @@ fn one_service(section: Section<'_>, base: Option<&Base>, shared: Option<Common<
             spot: spot?.value,
             instances: instances?.value,
             max_instances: max?.value,
+            scaling: scaling?,
             grace: grace.as_ref().map_or(parts.grace, |grace| grace.value),
             overlap: overlap?,
         })

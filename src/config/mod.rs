@@ -11,6 +11,7 @@ mod image;
 mod kind;
 mod problem;
 mod review;
+mod scaling;
 mod section;
 mod service;
 mod version;

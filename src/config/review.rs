@@ -141,6 +141,7 @@ fn services(base: &Environment, bases: &[Base], variables: &BTreeMap<String, Str
         release_command: None,
         instances: 1,
         max_instances: 1,
+        scaling: None,
         ..service.clone()
     };
     base.services.iter().map(on_a_box).collect()

@@ -4,7 +4,7 @@ use std::path::Path;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::model::{Confirm, Source};
+use crate::model::{Confirm, Scaling, Source};
 
 const EXAMPLE: &str = include_str!("../../examples/adstage.toml");
 
@@ -210,4 +210,28 @@ fn a_review_box_reaches_nothing_of_other_environments() {
     }
     let text = EXAMPLE.replace("[env.production]", "[env.review]\naccount = \"111122223333\"\n\n[env.production]");
     assert!(mistakes(&text).contains("an environment cannot be called `review`"));
+}
+
+#[test]
+fn what_a_service_follows_has_room_and_a_metric_it_can_have() {
+    let with = |service: &str, scaling: &str| {
+        let section = format!("[env.production.services.{service}]\n");
+        EXAMPLE.replace(&section, &format!("{section}scaling = {scaling}\n"))
+    };
+    let config = parse(&with("web", "{ target-cpu = 60 }"), Path::new("/shop/adstage.toml")).unwrap();
+    let scaling = config.environment("production").unwrap().services[0].scaling.clone();
+    assert_eq!(scaling, Some(Scaling { cpu: Some(60), requests: None, min: 3, warmup: Seconds(300) }));
+    for (service, scaling, part) in [
+        ("web", "{}", "nothing to follow in [env.production.services.web.scaling]"),
+        ("web", "{ target-cpu = 0 }", "must be from 1 to 100"),
+        ("web", "{ target-cpu = 60, min = 4 }", "`min` is too big"),
+        ("web", "{ target-cpu = 60, min = 3 }\nmax-instances = 3", "there is no room to scale"),
+        ("web", "{ target-cpu = 60, warmup = \"2h\" }", "must be from 0s to 1h"),
+        ("web", "{ target-cpu = 60, max = 9 }", "unknown key `max`"),
+        ("worker", "{ target-requests-per-instance = 60 }", "a worker gets no requests"),
+        ("web", "60", "has the wrong type"),
+    ] {
+        let told = mistakes(&with(service, scaling));
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
 }

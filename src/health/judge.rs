@@ -266,7 +266,16 @@ mod tests {
     /// A fleet whose instances are all in service, with these verdicts.
     fn fleet(targets: &[(&str, TargetState)]) -> Evidence {
         let instances = targets.iter().map(|(id, _)| member(id, "InService")).collect();
-        let group = Group { name: "g".into(), min: 0, max: 9, desired: targets.len() as u32, deleting: false, instances, activity: None };
+        let group = Group {
+            name: "g".into(),
+            min: 0,
+            max: 9,
+            desired: targets.len() as u32,
+            deleting: false,
+            instances,
+            activity: None,
+            policies: vec![],
+        };
         let verdicts = targets.iter().map(|(id, state)| target(id, *state)).collect();
         Evidence {
             fleet: "web-r42".into(),

@@ -299,6 +299,7 @@ mod tests {
             release_command: None,
             instance_type: "m7i.large".into(),
             other_types: vec![],
+            scaling: None,
             health,
             drain: Seconds(30),
             grace: Seconds(20),

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Activity, CapacityKind, Drift, Environment, Fleet, FleetKey, ReleaseNumber, Route, RuleAction, RuleKey, Service, Serving, Share, World,
+    Activity, CapacityKind, Drift, Environment, Fleet, FleetKey, GroupPolicy, ReleaseNumber, Route, RuleAction, RuleKey, ScalingPolicy,
+    Service, Serving, Share, World,
 };
 
 /// What visitors get: each release's share of each route, averaged over the routes that serve anything.
@@ -60,6 +61,7 @@ pub fn drift(environment: &Environment, world: &World) -> Vec<Drift> {
         }
     }
     judge.kinds(&mut found);
+    judge.policies(&mut found);
     judge.strangers(&mut found);
     judge.wrecks(&mut found);
     found.into_iter().map(Drift).collect()
@@ -202,6 +204,31 @@ impl Judge<'_> {
             if spot.present() < spot.desired {
                 let (there, desired) = (spot.present(), spot.desired);
                 found.push(format!("{key} has {there} of {desired} spot instances: {} covers the others", command("--fallback")));
+            }
+        }
+    }
+
+    /// The fleet that serves follows what its release pins, and nobody else follows anything. While an operation is under way, policies move.
+    fn policies(&self, found: &mut Vec<String>) {
+        let head = self.world.records.head.as_ref().filter(|_| self.moving.is_empty());
+        for fleet in self.world.fleets.iter().filter(|_| head.is_some()) {
+            let (service, release) = (&fleet.key.service, fleet.key.release);
+            let serves = head.and_then(|head| head.serving.get(service)) == Some(&release);
+            let spec = self.world.records.release(release).and_then(|record| record.release.services.get(service));
+            let scaling = spec.filter(|_| serves).and_then(|spec| spec.scaling.as_ref());
+            let wanted = scaling.map(|scaling| scaling.policies()).unwrap_or_default();
+            for (kind, group) in fleet.standing() {
+                let name = fleet.key.group(kind);
+                let there = |wanted: &ScalingPolicy| group.policies.iter().any(|found| found.policy.as_ref() == Some(wanted));
+                let missing = wanted.iter().filter(|wanted| !there(wanted));
+                found.extend(
+                    missing.map(|policy| format!("{name} does not follow {policy}, as {release} should; the next deploy puts it right")),
+                );
+                let extra = |found: &&GroupPolicy| !wanted.iter().any(|policy| policy.metric.policy_name() == found.name);
+                found.extend(group.policies.iter().filter(extra).map(|policy| match policy.is_ours() {
+                    true => format!("{name} follows scaling policy {}, and should not; the next deploy takes it off", policy.name),
+                    false => format!("{name} follows scaling policy {}, which is not adstage's", policy.name),
+                }));
             }
         }
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, CapacityKind, EnvironmentName, Hooks, Purchases, RepositoryName, Seconds, SecretReference, ServiceName, TimedCommand, Watching,
+    AppName, CapacityKind, EnvironmentName, Hooks, Purchases, RepositoryName, Scaling, Seconds, SecretReference, ServiceName, TimedCommand,
+    Watching,
 };
 
 /// A named place with its own config, lock and journal.
@@ -140,6 +141,8 @@ pub struct Service {
     pub instances: u32,
     /// The most instances its group may grow to.
     pub max_instances: u32,
+    /// What its groups follow by themselves while it is live.
+    pub scaling: Option<Scaling>,
     /// How long its process may take to finish what it has, once told to stop.
     pub grace: Seconds,
     /// Of a worker: a new release works from its first moment, beside the old one, instead of being held until the cutover.

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::capacity::{CapacityKind, Share};
-use super::{AppName, EnvironmentName, ReleaseNumber, ServiceName, resource_name, short_name};
+use super::{AppName, EnvironmentName, GroupPolicy, ReleaseNumber, ServiceName, resource_name, short_name};
 
 /// The identity of a fleet: `web-r42`. Every resource of it is named from this, so a repeated create collides with itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -122,6 +122,8 @@ pub struct Group {
     /// Of a worker that is held until it is made active: whether it works, by its tags. None for anything that works from its first
     /// moment.
     pub activity: Option<Activity>,
+    /// Its scaling policies, whoever made them.
+    pub policies: Vec<GroupPolicy>,
 }
 
 /// Whether a worker's fleet works, by the tags of its group (which new instances get) and of its instances (which their agents read).

@@ -18,6 +18,7 @@ mod records;
 mod release;
 mod review;
 mod room;
+mod scaling;
 mod secret;
 mod spelling;
 mod status;
@@ -50,6 +51,7 @@ pub use review::{
     commits_hash,
 };
 pub use room::{Purchases, Reading, Room, RunningInstance, SubnetRoom, Used};
+pub use scaling::{GroupPolicy, Scaling, ScalingMetric, ScalingPolicy, follows};
 pub use secret::SecretReference;
 pub use spelling::{instances, nearest, short};
 pub use status::{Direction, StepStatus};

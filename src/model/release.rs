@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GRACE, HealthCheck, ImageId, ReleaseNumber, RepositoryName, Seconds, SecretReference, ServiceName, TimedCommand};
+use super::{GRACE, HealthCheck, ImageId, ReleaseNumber, RepositoryName, Scaling, Seconds, SecretReference, ServiceName, TimedCommand};
 
 /// What a release is made of. Everything needed to run it again is in here: config and code go back together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct ServiceSpec {
     /// Types to take where there is no capacity of that one, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_types: Vec<String>,
+    /// What its groups follow by themselves while it is live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
     /// How the load balancer checks it.
     pub health: HealthCheck,
     /// How long connections may take to end.

@@ -22,6 +22,7 @@ pub(super) fn spec(service: &Service, timing: &DeployTiming) -> ServiceSpec {
         release_command: service.release_command.clone(),
         instance_type: service.instance_type.clone(),
         other_types: service.other_types.clone(),
+        scaling: service.scaling.clone(),
         health: timing.health.clone(),
         drain: timing.drain,
         grace: service.grace,

@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    CapacityKind, DeployTiming, Environment, Hook, Image, OperationKind, Release, ReleaseNumber, Seconds, Service, ServiceName,
-    ServiceSpec, Share, Verdict, World,
+    CapacityKind, DeployTiming, Environment, FleetKey, Hook, Image, OperationKind, Release, ReleaseNumber, Seconds, Service, ServiceName,
+    ServiceSpec, Verdict, World,
 };
 
 use super::candidate::{Candidate, spec};
@@ -19,6 +19,7 @@ use super::duty::{self, HandOver, hand_over};
 use super::hooks::Runs;
 use super::reassert::landed_late;
 use super::refusal::{Reasons, rollback};
+use super::scaling::{followed, freed, serves, unpinned};
 use super::select::{self, Elsewhere};
 use super::shift::{self, between};
 use super::situation::{Cut, Situation, Standing, said};
@@ -92,7 +93,7 @@ fn order(situation: &Situation, standings: &[&Standing], release: Release, candi
     draft.wave(StageName::Verify, standings.iter().filter_map(|standing| compare(standing, number, timing)));
     draft.wave(StageName::Verify, candidates.iter().filter_map(Candidate::release_command));
     draft.wave(StageName::Verify, hooks.run(Hook::Verify));
-    draft.wave(StageName::CutOver, standings.iter().flat_map(|standing| pins(standing, number)));
+    draft.wave(StageName::CutOver, standings.iter().flat_map(|standing| pins(situation, standing, number)));
     shift::gradually(situation, standings, number, &mut draft);
     let moves: Vec<_> = rules(standings).filter_map(|rule| draft.cut_over(rule, number)).collect();
     draft.wave(StageName::CutOver, moves);
@@ -118,7 +119,7 @@ fn order(situation: &Situation, standings: &[&Standing], release: Release, candi
 /// Wrecks go first, and whatever else must.
 pub(super) fn clear(situation: &Situation, others: Vec<Doomed>, draft: &mut Draft) {
     let doomed: Vec<_> = wrecks(situation).into_iter().chain(others).collect();
-    draft.remove(StageName::Clear, &doomed, Vec::new());
+    draft.remove(StageName::Clear, &doomed, freed(situation));
 }
 
 pub(super) fn wrecks(situation: &Situation) -> Vec<Doomed> {
@@ -156,13 +157,13 @@ fn handed<'a, 'w>(standings: &[&'a Standing<'w>], number: ReleaseNumber, candida
 }
 
 /// A fleet that is about to lose its visitors must not shrink for want of load: it is what a rollback goes back to.
-pub(super) fn pins(standing: &Standing, next: ReleaseNumber) -> Vec<Step> {
+pub(super) fn pins(situation: &Situation, standing: &Standing, next: ReleaseNumber) -> Vec<Step> {
     let losing = standing.weights.0.iter().filter(|(release, weight)| **weight > 0 && **release != next);
     let pins = |release: ReleaseNumber| {
         let pin = move |(kind, group): (_, &crate::model::Group)| Step::PinSize {
             fleet: standing.key(release),
             kind,
-            min_before: group.min,
+            min_before: unpinned(situation, standing, release, kind, group),
             size: group.desired,
         };
         standing.groups(release).into_iter().map(pin)
@@ -178,31 +179,21 @@ fn settle(situation: &Situation, standings: &[&Standing], number: ReleaseNumber,
     let mut steps = Vec::new();
     let mut doomed = Vec::new();
     for standing in standings {
-        steps.extend(settled(standing, number, standing.size()));
+        steps.extend(serves(standing, number, standing.size()));
         let mut kept = standing.by_worth();
-        kept.retain(|release| *release != number && !crowded(draft, standing, *release));
+        kept.retain(|release| *release != number && !retired(draft, &standing.key(*release)));
         steps.extend(kept.iter().take(keep).flat_map(|release| asleep(standing, *release)));
         doomed.extend(kept.iter().skip(keep).map(|release| Doomed::new(situation, standing, *release)));
     }
+    // Policies go with their groups.
+    let goes = |fleet: &FleetKey| retired(draft, fleet) || doomed.iter().any(|doomed: &Doomed| doomed.fleet == *fleet);
+    steps.retain(|step| !matches!(step, Step::SetScaling { fleet, .. } if goes(fleet)));
     draft.remove(StageName::Settle, &doomed, steps);
 }
 
 /// The stages so far remove it already.
-fn crowded(draft: &Draft, standing: &Standing, release: ReleaseNumber) -> bool {
-    let key = standing.key(release);
-    draft.stages.iter().flat_map(|stage| &stage.steps).any(|step| matches!(step, Step::RetireFleet { fleet, .. } if *fleet == key))
-}
-
-/// Each group may shrink to its share of the configured size, and grow to all there may be: one kind stands in for the other.
-pub(super) fn settled(standing: &Standing, number: ReleaseNumber, size: u32) -> Vec<Step> {
-    let shares = standing.shares_of(number, size);
-    let alone = shares.len() == 1;
-    let least = Share::of(standing.service.instances.min(size), if alone { 0 } else { standing.service.spot });
-    let step = |(kind, size): (CapacityKind, u32)| {
-        let min = if alone { least.total() } else { least.kind(kind) };
-        Step::SettleFleet { fleet: standing.key(number), kind, min: min.min(size), max: standing.max(size) }
-    };
-    shares.into_iter().map(step).collect()
+fn retired(draft: &Draft, key: &FleetKey) -> bool {
+    draft.stages.iter().flat_map(|stage| &stage.steps).any(|step| matches!(step, Step::RetireFleet { fleet, .. } if fleet == key))
 }
 
 /// The fleet of a worker that cannot be held down to nothing, its template and target group kept.
@@ -245,7 +236,13 @@ fn already_live(situation: &Situation, standings: &[&Standing]) -> Plan {
                 settle(situation, standings, release, &mut draft);
             }
         }
-        _ => notes.push(format!("{live} is already live, nothing to do")),
+        _ => {
+            let right = standings.iter().filter_map(|standing| Some(followed(standing, standing.live?, standing.size())));
+            let right: Vec<_> = right.flatten().collect();
+            let what = if right.is_empty() { "nothing to do" } else { "only its scaling policies are put right" };
+            notes.push(format!("{live} is already live, {what}"));
+            draft.wave(StageName::Settle, right);
+        }
     }
     Plan {
         kind: OperationKind::Deploy,

@@ -39,6 +39,7 @@ pub(super) const FROM_HERE: &str = "a weight write starts from the weights there
 pub(super) const ONE_WRITE: &str = "steps of one stage do not write the same thing";
 pub(super) const FOUNDATIONS: &str = "a fleet has its template, target group and test rule before it is launched";
 pub(super) const ONE_WORKS: &str = "a worker's release is made active before another is made inactive, and no two stay active";
+pub(super) const FOLLOW: &str = "a fleet follows scaling policies only once it has its visitors";
 pub(super) const HEAD: &str = "the records will say what the routes say";
 
 /// Every rule the plan breaks; none for a sound one.
@@ -121,6 +122,11 @@ impl<'a> Walk<'a> {
                 if *span >= SPREAD {
                     self.left.clear();
                 }
+            }
+            Step::SetScaling { fleet, policies, .. }
+                if !policies.is_empty() && (self.cutovers > 0 || self.plan.serving.get(&fleet.service) != Some(&fleet.release)) =>
+            {
+                self.flaw(FOLLOW, step);
             }
             Step::RetireFleet { fleet, .. } => self.retire(stage, fleet, step),
             _ => {}
@@ -299,6 +305,7 @@ impl<'a> Walk<'a> {
                     format!("route {rule}")
                 }
                 Step::SetActive { fleet, .. } => format!("activity of {fleet}"),
+                Step::SetScaling { fleet, kind, .. } => format!("policies of {}", fleet.group(*kind)),
                 Step::PinSize { fleet, kind, .. }
                 | Step::LaunchFleet { fleet, kind, .. }
                 | Step::SettleFleet { fleet, kind, .. }

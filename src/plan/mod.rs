@@ -19,6 +19,7 @@ mod resume;
 mod review;
 mod rollback;
 mod scale;
+mod scaling;
 mod secrets;
 mod select;
 mod setup;

@@ -12,10 +12,11 @@ use crate::model::{
 };
 
 use super::candidate::{Candidate, cover};
-use super::deploy::{asleep, clear, crowded_out, pins, settled, wrecks};
+use super::deploy::{asleep, clear, crowded_out, pins, wrecks};
 use super::draft::{Doomed, Draft};
 use super::duty::{HandOver, hand_over};
 use super::refusal::{Reasons, Refusal};
+use super::scaling::{free_others, serves};
 use super::situation::{Cut, Situation, Standing, said};
 use super::{Plan, StageName, Step, preflight};
 
@@ -70,13 +71,14 @@ pub(super) fn order(situation: &Situation, targets: &Targets, returns: &[Return]
 
     draft.remove(StageName::Clear, &in_the_way(situation, returns, &draft), Vec::new());
     raise(situation, first, [StageName::Prepare, StageName::Launch, StageName::Await], &mut draft);
-    draft.wave(StageName::CutOver, first.iter().flat_map(|going| pins(going.standing, going.number())));
+    draft.wave(StageName::CutOver, first.iter().flat_map(|going| pins(situation, going.standing, going.number())));
     let moves: Vec<_> = routed.iter().filter_map(|going| draft.cut_over(going.standing.rule.as_ref()?, going.number())).collect();
     draft.wave(StageName::CutOver, moves);
     let timing = &situation.environment.timing;
     hand_over(&handed(first), StageName::CutOver, timing, &mut draft);
-    let finished = finished(situation, targets);
-    draft.wave(StageName::Settle, first.iter().flat_map(|going| going.settle()).chain(finished));
+    let mut settle: Vec<_> = first.iter().flat_map(|going| going.settle()).chain(finished(situation, targets)).collect();
+    free_others(situation, targets, &mut settle);
+    draft.wave(StageName::Settle, settle);
     raise(situation, after, [StageName::Settle; 3], &mut draft);
     hand_over(&handed(after), StageName::Settle, timing, &mut draft);
     draft.wave(StageName::Settle, after.iter().flat_map(|going| going.settle()));
@@ -127,7 +129,7 @@ impl Return<'_, '_> {
     fn settle(&self) -> Vec<Step> {
         let left = self.standing.live.filter(|live| self.standing.rule.is_none() && *live != self.number());
         let sleeping = left.map(|release| asleep(self.standing, release)).unwrap_or_default();
-        settled(self.standing, self.number(), self.size()).into_iter().chain(sleeping).collect()
+        serves(self.standing, self.number(), self.size()).into_iter().chain(sleeping).collect()
     }
 
     fn launches(&self) -> bool {
@@ -215,7 +217,7 @@ fn finished(situation: &Situation, targets: &Targets) -> Vec<Step> {
         standing.live.is_some_and(|live| targets.get(&standing.service.name) == Some(&live) && standing.works_alone(live))
     };
     let Cut::After(_) = situation.cut else { return Vec::new() };
-    let settled = |standing: &Standing| standing.live.map(|live| settled(standing, live, standing.size())).unwrap_or_default();
+    let settled = |standing: &Standing| standing.live.map(|live| serves(standing, live, standing.size())).unwrap_or_default();
     situation.standings.iter().filter(there).flat_map(settled).collect()
 }
 

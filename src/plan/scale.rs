@@ -164,6 +164,10 @@ impl<'a, 'w> Change<'a, 'w> {
         if self.request.to == Sizes::Fallback && now != wanted {
             notes.push("once AWS has spot again, --hand-back gives the on-demand instances back".to_string());
         }
+        if let Some(scaling) = self.standing.scaling(fleet.release) {
+            let policies: Vec<String> = scaling.policies().iter().map(ToString::to_string).collect();
+            notes.push(format!("it follows {} by itself, and may be changed again by that", policies.join(" and ")));
+        }
         if wanted.total() < self.standing.service.instances {
             notes.push(format!("that is fewer than the {} of adstage.toml", self.standing.service.instances));
         }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     CapacityKind, Environment, Fleet, FleetKey, Group, OperationKind, OperationRecord, Outcome, ReleaseNumber, RuleAction, RuleKey,
-    Service, ServiceName, Share, Verdict, Weights, World,
+    Scaling, Service, ServiceName, Share, Verdict, Weights, World,
 };
 
 /// One environment's services as they stand.
@@ -229,6 +229,19 @@ impl<'a> Standing<'a> {
         let running = self.fleets.iter().filter(|fleet| serves(fleet.key.release));
         let split = running.map(|fleet| fleet.desired()).max();
         self.live_fleet().map(|live| self.desired(live)).or(split).filter(|size| *size > 0).unwrap_or(self.service.instances)
+    }
+
+    /// What a release's fleet is to follow while it is live: as its record pins it; as configured for one that is being made.
+    pub fn scaling(&self, release: ReleaseNumber) -> Option<&'a Scaling> {
+        match self.world.records.release(release) {
+            Some(record) => record.release.services.get(&self.service.name)?.scaling.as_ref(),
+            None => self.service.scaling.as_ref(),
+        }
+    }
+
+    /// The fewest instances a release's fleet may shrink to by itself.
+    pub fn least(&self, release: ReleaseNumber) -> u32 {
+        self.scaling(release).map_or(self.service.instances, |scaling| scaling.min)
     }
 
     /// The most instances a fleet of this size may grow to.

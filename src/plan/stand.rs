@@ -3,8 +3,8 @@
 //! Every step of the closed list says it; what the world does not show is said to be unseen, and then the journal is believed.
 
 use crate::model::{
-    Activity, CapacityKind, Fleet, FleetKey, Group, ImageState, Provenance, ReleaseNumber, Route, RuleAction, RuleKey, ServiceName, Share,
-    Weights, World,
+    Activity, CapacityKind, Fleet, FleetKey, Group, ImageState, Provenance, ReleaseNumber, Route, RuleAction, RuleKey, ScalingPolicy,
+    ServiceName, Share, Weights, World, follows,
 };
 
 use super::setup::same;
@@ -67,6 +67,7 @@ enum Thing<'a> {
     TestRule(&'a FleetKey),
     Group(&'a FleetKey, CapacityKind),
     Activity(&'a FleetKey),
+    Policies(&'a FleetKey, CapacityKind),
 }
 
 /// True if the later step writes to something the earlier one wrote to.
@@ -81,6 +82,7 @@ fn things(step: &Step) -> Vec<Thing<'_>> {
         Step::CreateTargetGroup { fleet, .. } => vec![Thing::TargetGroup(fleet)],
         Step::CreateTestRule { fleet } => vec![Thing::TestRule(fleet)],
         Step::SetActive { fleet, .. } => vec![Thing::Activity(fleet)],
+        Step::SetScaling { fleet, kind, .. } => vec![Thing::Policies(fleet, *kind)],
         Step::LaunchFleet { fleet, kind, .. }
         | Step::PinSize { fleet, kind, .. }
         | Step::SettleFleet { fleet, kind, .. }
@@ -92,6 +94,7 @@ fn things(step: &Step) -> Vec<Thing<'_>> {
             [Thing::Template(fleet), Thing::TargetGroup(fleet), Thing::TestRule(fleet), Thing::Activity(fleet)]
                 .into_iter()
                 .chain(groups)
+                .chain(CapacityKind::ALL.map(|kind| Thing::Policies(fleet, kind)))
                 .collect()
         }
         Step::IdleInRoute { rule, .. } | Step::CutOverTraffic { rule, .. } | Step::LeaveRoute { rule, .. } => vec![Thing::Route(rule)],
@@ -134,6 +137,7 @@ pub fn stand(step: &Step, world: &World) -> Stand {
             (Some(Activity::Mixed), _) => Stand::Half(format!("some instances of {fleet} are active and others are not")),
             (None, _) => Stand::Elsewhere(format!("{fleet} is gone, or does not say whether it is active")),
         },
+        Step::SetScaling { fleet, kind, before, policies } => scaled(world, fleet, *kind, before, policies),
         // The group's health type is not looked at.
         Step::SettleFleet { fleet, kind, .. } => sized(world, fleet, *kind, |_| Stand::Unseen),
         Step::ResizeFleet { fleet, kind, size_before, size, .. } | Step::ScaleFleet { fleet, kind, size_before, size, .. } => {
@@ -235,6 +239,19 @@ fn sized(world: &World, fleet: &FleetKey, kind: CapacityKind, judge: impl FnOnce
         Some(group) if group.deleting => Stand::Elsewhere(format!("group {} is being deleted", fleet.group(kind))),
         Some(group) => judge(group),
     }
+}
+
+/// A group that is gone follows nothing.
+fn scaled(world: &World, fleet: &FleetKey, kind: CapacityKind, before: &[ScalingPolicy], policies: &[ScalingPolicy]) -> Stand {
+    let gone = group(world, fleet, kind).is_none_or(|group| group.deleting);
+    if gone && policies.is_empty() {
+        return Stand::After;
+    }
+    sized(world, fleet, kind, |group| match () {
+        () if follows(&group.policies, policies) => Stand::After,
+        () if follows(&group.policies, before) => Stand::Before,
+        () => Stand::Half(format!("{} has some of its scaling policies", fleet.group(kind))),
+    })
 }
 
 fn resized(fleet: &str, group: &Group, before: u32, size: u32) -> Stand {

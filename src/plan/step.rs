@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Approval, BoxName, Builder, CapacityKind, FleetKey, ImageId, ReleaseNumber, Route, RuleKey, Seconds, ServiceName, Share, Weights,
+    Approval, BoxName, Builder, CapacityKind, FleetKey, ImageId, ReleaseNumber, Route, RuleKey, ScalingPolicy, Seconds, ServiceName, Share,
+    Weights,
 };
 
 /// Plans from before there was a choice.
@@ -165,6 +166,18 @@ pub enum Step {
         min: u32,
         /// Largest size.
         max: u32,
+    },
+    /// Let a group follow exactly these scaling policies; what others put on it is theirs. Undo: those it followed.
+    SetScaling {
+        /// Which.
+        fleet: FleetKey,
+        /// Which of its groups.
+        #[serde(default, skip_serializing_if = "CapacityKind::is_on_demand")]
+        kind: CapacityKind,
+        /// What it follows now.
+        before: Vec<ScalingPolicy>,
+        /// What it is to follow; nothing if it has no visitors.
+        policies: Vec<ScalingPolicy>,
     },
     /// Bring a warm fleet to the size the live one has now, before traffic moves. Undo: its size as it was.
     ResizeFleet {

@@ -276,6 +276,7 @@ impl Engine {
             ec2::tick(state, context);
             autoscaling::tick(state, context);
             elbv2::tick(state, context);
+            cloudwatch::tick(state, context);
         }
     }
 

@@ -18,6 +18,8 @@ pub struct GroupFacts {
     pub desired: u32,
     /// Suspended processes.
     pub suspended: BTreeSet<String>,
+    /// Names of the scaling policies it follows.
+    pub policies: BTreeSet<String>,
     /// Being deleted.
     pub deleting: bool,
     /// Instances in service.

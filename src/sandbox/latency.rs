@@ -40,6 +40,8 @@ pub(super) struct Latencies {
     pub metrics_every: Duration,
     /// How long after that CloudWatch knows it.
     pub metrics_late: Duration,
+    /// How often a machine reports its CPU to CloudWatch (basic monitoring): whole seconds.
+    pub cpu_every: Duration,
     /// How long a deleted group is still listed.
     pub group_deleted: Duration,
     /// A DynamoDB table's `CREATING`.
@@ -77,6 +79,7 @@ impl Latencies {
                 weights_spread: ms(500),
                 metrics_every: ms(1_000),
                 metrics_late: ms(1_000),
+                cpu_every: ms(1_000),
                 group_deleted: ms(300),
                 table_active: ms(300),
                 read: ms(2),
@@ -100,6 +103,7 @@ impl Latencies {
                 weights_spread: ms(2_000),
                 metrics_every: ms(60_000),
                 metrics_late: ms(60_000),
+                cpu_every: ms(300_000),
                 group_deleted: ms(20_000),
                 table_active: ms(8_000),
                 read: ms(60),

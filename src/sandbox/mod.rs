@@ -28,6 +28,11 @@
 //!   deleted, and its alarms change only when somebody sets them. Where machines are quick, intervals are a second, so the number of a
 //!   minute grows while it passes.
 //! - vCPU quotas are large, and Service Quotas knows of no others ([`quotas`]).
+//! - Scaling policies track a target, by CPU or by requests per target; other kinds are refused. No CloudWatch alarms show behind them: the
+//!   group itself looks, three numbers to grow and fifteen to shrink (`autoscaling/tracking.rs`; `tests/it/scaling.rs`).
+//! - `CPUUtilization` is the share of its type's processors that a machine used: of a real one by the kernel's count of its processes (Linux
+//!   only), which share this computer and so never add up to what AWS would show; of a scripted one so much per request as its script says
+//!   (`cloudwatch/cpu.rs`).
 //! - Auto Scaling's token bucket has made-up numbers, since AWS publishes none ([`throttle`]).
 
 pub mod connector;

@@ -62,6 +62,7 @@ mod run_hook;
 mod run_release_command;
 mod scale_fleet;
 mod set_active;
+mod set_scaling;
 mod settle_fleet;
 mod share_image;
 mod stop_builder;
@@ -153,6 +154,7 @@ pub async fn run(step: &Step, cx: &Cx) -> Result<String, StepError> {
         Step::CutOverTraffic { rule, before, after, .. } => cut_over_traffic::run(cx, rule, before, after).await,
         Step::WatchFleet { fleet, count, span, judging } => watch_fleet::run(cx, fleet, *count, *span, judging).await,
         Step::SettleFleet { fleet, kind, min, max } => settle_fleet::run(cx, fleet, *kind, *min, *max).await,
+        Step::SetScaling { fleet, kind, policies, .. } => set_scaling::run(cx, fleet, *kind, policies).await,
         Step::ResizeFleet { fleet, kind, size_before, size, max } => resize_fleet::run(cx, fleet, *kind, *size_before, *size, *max).await,
         Step::ScaleFleet { fleet, kind, size, max, keep, .. } => {
             scale_fleet::run(cx, fleet, *kind, *size, *max, scale_fleet::Keep(*keep)).await
@@ -203,6 +205,7 @@ pub async fn undo(step: &Step, cx: &Cx) -> Result<(), StepError> {
         Step::SetActive { fleet, active } => set_active::undo(cx, fleet, *active).await,
         Step::CutOverTraffic { rule, before, after, origin } => cut_over_traffic::undo(cx, rule, before, after, origin.as_ref()).await,
         Step::SettleFleet { fleet, kind, .. } => settle_fleet::undo(cx, fleet, *kind).await,
+        Step::SetScaling { fleet, kind, before, .. } => set_scaling::undo(cx, fleet, *kind, before).await,
         Step::ResizeFleet { fleet, kind, size_before, max, .. } => resize_fleet::undo(cx, fleet, *kind, *size_before, *max).await,
         Step::CoverSpot { fleet, share } => cover_spot::undo(cx, fleet, *share).await,
         Step::ScaleFleet { fleet, kind, size_before, max, keep, .. } => {

@@ -64,6 +64,7 @@ const POLICIES: [Policy; 8] = [
             "steps/leave_route.rs",
             "steps/listener.rs steps/pin_size.rs steps/resize_fleet.rs steps/retire_fleet.rs steps/route.rs steps/settle_fleet.rs",
             "steps/traffic_guard.rs steps/watch_fleet.rs steps/run_hook.rs steps/run_release_command.rs steps/set_active.rs",
+            "steps/set_scaling.rs",
         ],
         never: &[],
     },
@@ -79,7 +80,7 @@ const POLICIES: [Policy; 8] = [
             "steps/await_spot.rs steps/cover_spot.rs steps/scale_fleet.rs",
             "steps/cut_over_traffic.rs steps/launch_fleet.rs steps/leave_route.rs steps/listener.rs steps/pin_size.rs steps/resize_fleet.rs",
             "steps/retire_fleet.rs steps/route.rs steps/settle_fleet.rs steps/traffic_guard.rs steps/watch_fleet.rs",
-            "steps/set_active.rs",
+            "steps/set_active.rs steps/set_scaling.rs",
         ],
         // To a release whose fleets are warm: it can start nothing new, only remove. Otherwise use the deploy policy.
         never: &[
@@ -122,7 +123,7 @@ const POLICIES: [Policy; 8] = [
             "steps/launch_box.rs steps/listener.rs steps/register_box.rs steps/terminate_box.rs",
         ],
         // What the rest of the world is looked at with.
-        never: &["autoscaling:DescribeAutoScalingGroups", "ec2:DescribeLaunchTemplates"],
+        never: &["autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribePolicies", "ec2:DescribeLaunchTemplates"],
     },
     Policy {
         name: "setup",

@@ -52,6 +52,7 @@ mod review_boxes;
 mod rollback;
 mod sandbox;
 mod scale;
+mod scaling;
 mod secrets;
 mod setup;
 mod shift;

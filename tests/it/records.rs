@@ -14,6 +14,7 @@ pub fn release(number: ReleaseNumber, operation: &OperationId) -> ReleaseRecord 
         release_command: None,
         instance_type: "m7i.large".into(),
         other_types: vec![],
+        scaling: None,
         health: HealthCheck { interval: Seconds(5), timeout: Seconds(2), healthy_count: 2, unhealthy_count: 2 },
         drain: Seconds(30),
         grace: Seconds(20),

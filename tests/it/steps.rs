@@ -9,8 +9,8 @@ use adstage::aws::{Aws, Connection, ErrorKind, Tags};
 use adstage::clock::Clock;
 use adstage::model::{
     Builder, CapacityKind, Confirm, DeployTiming, Environment, FleetKey, HealthCheck, Hooks, ImageId, Listener, LoadBalancer, OperationId,
-    Provenance, ReleaseNumber, Repository, Route, RuleKey, Scheme, Scope, Seconds, Service, ServiceName, Source, UserData, UserService,
-    Watching, Weights, World,
+    Provenance, ReleaseNumber, Repository, Route, RuleKey, ScalingMetric, ScalingPolicy, Scheme, Scope, Seconds, Service, ServiceName,
+    Source, UserData, UserService, Watching, Weights, World,
 };
 use adstage::observe::{self, Wants};
 use adstage::plan::{Judging, Step, TargetGroupSpec, TemplateSpec};
@@ -41,6 +41,7 @@ fn environment() -> Environment {
         spot: 0,
         instances: 2,
         max_instances: 4,
+        scaling: None,
         grace: Seconds(20),
         overlap: false,
     };
@@ -381,6 +382,55 @@ async fn a_fleet_without_a_healthy_instance_gets_no_visitors() {
     let error = bench.run(&cut_over(&[(1, 100), (2, 0)], &[(1, 0), (2, 100)])).await.unwrap_err();
     assert_eq!(error.what, "web-r2 has no healthy instance at the load balancer: it gets no visitors");
     assert_eq!(bench.weights().await, weights(&[(1, 100), (2, 0)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn scaling_policies_are_put_on_and_taken_off_twice_and_a_strangers_stays() {
+    let bench = Bench::live().await;
+    let policy = |metric, target| ScalingPolicy { metric, target, warmup: Seconds(60) };
+    let (cpu, requests) = (policy(ScalingMetric::Cpu, 60), policy(ScalingMetric::Requests, 900));
+    let step = |before: &[ScalingPolicy], policies: &[ScalingPolicy]| Step::SetScaling {
+        fleet: fleet("web", 1),
+        kind: CapacityKind::OnDemand,
+        before: before.to_vec(),
+        policies: policies.to_vec(),
+    };
+    let there = async || {
+        let mut found = bench.cx.aws.autoscaling.policies_of("shop-staging-web-r1").await.unwrap();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found.into_iter().map(|found| found.policy.ok_or(found.name)).collect::<Vec<_>>()
+    };
+    let on = step(&[], &[cpu, requests]);
+    for action in ["PutScalingPolicy", "DescribePolicies"] {
+        bench.lose_reply(action);
+        bench.run(&on).await.unwrap();
+        assert_eq!(there().await, [Ok(cpu), Ok(requests)]);
+    }
+    // One of adstage's name that somebody made something else of is made right again.
+    let other = policy(ScalingMetric::Cpu, 10);
+    bench.cx.aws.autoscaling.put_policy("shop-staging-web-r1", &other, None).await.unwrap();
+    bench.run(&on).await.unwrap();
+    assert_eq!(there().await, [Ok(cpu), Ok(requests)]);
+    let off = step(&[cpu, requests], &[]);
+    bench.lose_reply("DeletePolicy");
+    bench.run(&off).await.unwrap();
+    bench.run(&off).await.unwrap();
+    assert_eq!(there().await, []);
+    bench.undo(&off).await.unwrap();
+    bench.undo(&off).await.unwrap();
+    assert_eq!(there().await, [Ok(cpu), Ok(requests)]);
+    bench.undo(&on).await.unwrap();
+    assert_eq!(there().await, []);
+    // What is gone follows nothing; what is not there cannot follow anything.
+    let gone = |policies: &[ScalingPolicy]| Step::SetScaling {
+        fleet: fleet("web", 7),
+        kind: CapacityKind::OnDemand,
+        before: Vec::new(),
+        policies: policies.to_vec(),
+    };
+    bench.run(&gone(&[])).await.unwrap();
+    bench.undo(&gone(&[cpu])).await.unwrap();
+    assert_eq!(bench.run(&gone(&[cpu])).await.unwrap_err().to_string(), "group shop-staging-web-r7 does not exist");
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,6 +99,7 @@ fn service(name: &str, port: Option<u16>, paths: &str, instances: u32) -> Servic
         spot: 0,
         instances,
         max_instances: instances * 2,
+        scaling: None,
         grace: Seconds(20),
         overlap: false,
     }
@@ -213,6 +214,19 @@ impl Yard {
             .http_client(self.sandbox.http_client())
             .sleep_impl(aws_smithy_async::rt::sleep::SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new()));
         aws_sdk_cloudwatch::Client::from_conf(config.build())
+    }
+
+    /// The account's Auto Scaling, for whoever changes policies by hand.
+    pub fn autoscaling(&self) -> aws_sdk_autoscaling::Client {
+        let keys = aws_credential_types::Credentials::new(&self.environment.account, "sandbox", None, None, "test");
+        let config = aws_sdk_autoscaling::Config::builder()
+            .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
+            .region(aws_config::Region::new(self.environment.region.clone()))
+            .endpoint_url("http://sandbox.invalid")
+            .credentials_provider(keys)
+            .http_client(self.sandbox.http_client())
+            .sleep_impl(aws_smithy_async::rt::sleep::SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new()));
+        aws_sdk_autoscaling::Client::from_conf(config.build())
     }
 
     /// What a visitor of a path gets: the status, and the target group that answered.

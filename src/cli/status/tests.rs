@@ -20,7 +20,8 @@ fn fleet(service: &str, release: u32, healthy: usize) -> Fleet {
         reason: String::new(),
         description: String::new(),
     };
-    let group = Group { name: key.to_string(), min: 1, max: 2, desired: 2, deleting: false, instances: vec![], activity: None };
+    let group =
+        Group { name: key.to_string(), min: 1, max: 2, desired: 2, deleting: false, instances: vec![], activity: None, policies: vec![] };
     let target_group = TargetGroup { name: format!("tg-{key}"), arn: String::new(), targets: (0..healthy).map(target).collect() };
     Fleet { key, groups: [(CapacityKind::OnDemand, group)].into(), target_group: Some(target_group), template: None, test_rule: None }
 }

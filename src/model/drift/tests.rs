@@ -27,6 +27,7 @@ fn environment() -> Environment {
         spot: 0,
         instances: 1,
         max_instances: 2,
+        scaling: None,
         grace: Seconds(20),
         overlap: false,
     };
@@ -66,7 +67,8 @@ fn environment() -> Environment {
 
 fn fleet(service: &str, release: u32) -> Fleet {
     let key = FleetKey { service: name(service), release: ReleaseNumber(release) };
-    let group = Group { name: key.to_string(), min: 1, max: 2, desired: 1, deleting: false, instances: vec![], activity: None };
+    let group =
+        Group { name: key.to_string(), min: 1, max: 2, desired: 1, deleting: false, instances: vec![], activity: None, policies: vec![] };
     let target_group = TargetGroup { name: format!("tg-{key}"), arn: String::new(), targets: vec![] };
     Fleet { key, groups: [(CapacityKind::OnDemand, group)].into(), target_group: Some(target_group), template: None, test_rule: None }
 }

@@ -51,7 +51,11 @@ impl Step {
 
     /// Lets a fleet live by itself from then on: it heals, shrinks and grows.
     pub fn settles(&self) -> bool {
-        matches!(self, Self::SettleFleet { .. })
+        match self {
+            Self::SettleFleet { .. } => true,
+            Self::SetScaling { policies, .. } => !policies.is_empty(),
+            _ => false,
+        }
     }
 
     /// The fleet it is about, if it is about one.
@@ -70,6 +74,7 @@ impl Step {
             | Self::SetActive { fleet, .. }
             | Self::WatchFleet { fleet, .. }
             | Self::SettleFleet { fleet, .. }
+            | Self::SetScaling { fleet, .. }
             | Self::ResizeFleet { fleet, .. }
             | Self::ScaleFleet { fleet, .. }
             | Self::RetireFleet { fleet, .. } => Some(fleet),

@@ -23,16 +23,15 @@ impl fmt::Display for Step {
             Self::AwaitHealthy { fleet, count, within, stable_for } => {
                 write!(f, "{count} of {count} healthy in {fleet} at the load balancer for {stable_for}, within {within}")
             }
-            Self::AwaitSpot { fleet, within } => write!(f, "spot instances of {fleet}, or the news that there are none, within {within}"),
-            Self::CoverSpot { fleet, share } => {
-                write!(f, "spot that {fleet} does not get ({} wanted) is covered with on-demand instances", share.spot)
-            }
             Self::CompareCapacity { .. } | Self::RunHook(_) | Self::RunReleaseCommand(_) => of_proof(self, f),
             Self::WatchFleet { fleet, count, span, judging } => watched(fleet, *count, *span, judging, f),
-            Self::LaunchFleet { .. }
+            Self::AwaitSpot { .. }
+            | Self::CoverSpot { .. }
+            | Self::LaunchFleet { .. }
             | Self::SetActive { .. }
             | Self::PinSize { .. }
             | Self::SettleFleet { .. }
+            | Self::SetScaling { .. }
             | Self::ResizeFleet { .. }
             | Self::ScaleFleet { .. } => of_group(self, f),
             Self::LeaveRoute { rule, release } => write!(f, "take {release} out of route {rule}"),
@@ -81,6 +80,10 @@ fn of_image(step: &Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// The same for the steps about the groups of a fleet.
 fn of_group(step: &Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match step {
+        Step::AwaitSpot { fleet, within } => write!(f, "spot instances of {fleet}, or the news that there are none, within {within}"),
+        Step::CoverSpot { fleet, share } => {
+            write!(f, "spot that {fleet} does not get ({} wanted) is covered with on-demand instances", share.spot)
+        }
         Step::LaunchFleet { fleet, kind, types, size, max, held } => {
             let types = if types.is_empty() { String::new() } else { format!(" of {}", types.join(" or ")) };
             write!(f, "fleet {}, {}{types} (at most {max}){}", fleet.group(*kind), instances(*size), if *held { ", held" } else { "" })
@@ -92,6 +95,13 @@ fn of_group(step: &Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         Step::SettleFleet { fleet, kind, min, max } => {
             write!(f, "{} heals by the load balancer's checks, {min} to {max} instances", fleet.group(*kind))
+        }
+        Step::SetScaling { fleet, kind, policies, .. } if policies.is_empty() => {
+            write!(f, "{} follows no scaling policy", fleet.group(*kind))
+        }
+        Step::SetScaling { fleet, kind, policies, .. } => {
+            let policies: Vec<String> = policies.iter().map(ToString::to_string).collect();
+            write!(f, "{} follows {}", fleet.group(*kind), policies.join(" and "))
         }
         Step::ResizeFleet { fleet, kind, size_before, size: 0, .. } => {
             let end = if *size_before == 1 { "ends" } else { "end" };

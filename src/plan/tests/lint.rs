@@ -121,3 +121,18 @@ fn foundations_before_the_launch() {
 fn the_records_agree() {
     assert_eq!(broken(|plan| _ = plan.serving.insert("web".parse().unwrap(), ReleaseNumber(41))), [HEAD]);
 }
+
+#[test]
+fn nobody_follows_a_policy_without_visitors() {
+    let policies = vec![ScalingPolicy { metric: ScalingMetric::Cpu, target: 60, warmup: Seconds(300) }];
+    let follow = |release, policies: &[ScalingPolicy]| Step::SetScaling {
+        fleet: web(release),
+        kind: CapacityKind::OnDemand,
+        before: Vec::new(),
+        policies: policies.to_vec(),
+    };
+    assert_eq!(broken(|plan| first_of(plan, StageName::Settle, follow(42, &policies))), [""; 0]);
+    assert_eq!(broken(|plan| first_of(plan, StageName::Settle, follow(41, &[]))), [""; 0]);
+    assert_eq!(broken(|plan| first_of(plan, StageName::Settle, follow(41, &policies))), [FOLLOW]);
+    assert_eq!(broken(|plan| first_of(plan, StageName::Launch, follow(42, &policies))), [FOLLOW]);
+}

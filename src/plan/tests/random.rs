@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::model::*;
 
-use super::super::{DeployRequest, Plan, RollbackRequest, Step};
+use super::super::{DeployRequest, Plan, RollbackRequest, StageName, Step};
 use super::world::{operation, world};
 use super::{deployed, rolled_back};
 
@@ -46,8 +46,12 @@ fn worlds() -> impl Strategy<Value = (Environment, World)> {
 /// Every cutover ends with all visitors of its route at what the plan promises, and nothing the plan relies on is removed.
 fn keeps_its_word(plan: &Plan) {
     let mut moved = BTreeMap::new();
-    for step in plan.stages.iter().flat_map(|stage| &stage.steps) {
+    for (stage, step) in plan.stages.iter().flat_map(|stage| stage.steps.iter().map(|step| (stage.name, step))) {
         match step {
+            // Freed of an earlier operation's pin, before anything else.
+            Step::SettleFleet { fleet, .. } if stage == StageName::Clear => {
+                assert_eq!(plan.before.get(&fleet.service), Some(&fleet.release), "{plan:#?}");
+            }
             Step::CutOverTraffic { rule, after, .. } => _ = moved.insert(rule.service.clone(), after.sole()),
             Step::SettleFleet { fleet, .. } => assert_eq!(plan.serving.get(&fleet.service), Some(&fleet.release), "{plan:#?}"),
             _ => {}

@@ -80,6 +80,7 @@ fn apply(step: &Step, world: &mut World) {
                 deleting: false,
                 instances: Vec::new(),
                 activity: held.then_some(crate::model::Activity::Held),
+                policies: vec![],
             };
             fleet(world, key).groups.insert(*kind, group);
             healthy(fleet(world, key));

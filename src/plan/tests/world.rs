@@ -35,6 +35,7 @@ pub fn service(which: &str) -> Service {
         spot: 0,
         instances,
         max_instances: instances * 2,
+        scaling: None,
         grace: Seconds(20),
         overlap: false,
     }
@@ -188,8 +189,16 @@ pub fn world(line: &str) -> (Environment, World) {
 fn fleet(environment: &Environment, key: FleetKey, size: u32, half: bool) -> Fleet {
     let resource = key.name(&environment.app, &environment.name);
     let target_group = key.target_group_name(&environment.app, &environment.name);
-    let group =
-        Group { name: resource.clone(), min: 1, max: size.max(4), desired: size, deleting: false, instances: Vec::new(), activity: None };
+    let group = Group {
+        name: resource.clone(),
+        min: 1,
+        max: size.max(4),
+        desired: size,
+        deleting: false,
+        instances: Vec::new(),
+        activity: None,
+        policies: vec![],
+    };
     Fleet {
         groups: (!half).then_some((CapacityKind::OnDemand, group)).into_iter().collect(),
         target_group: Some(TargetGroup { arn: format!("tg/{target_group}"), name: target_group, targets: Vec::new() }),

@@ -56,6 +56,7 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
         created: call.wall,
         tags: tags::read(params, Some(&name))?.into_iter().map(|(_, key, value)| (key, value)).collect(),
         suspended: BTreeMap::new(),
+        policies: BTreeMap::new(),
         members: Vec::new(),
         cause: format!("At {} a user request created an AutoScalingGroup changing the desired capacity from 0 to {desired}.", call.wall),
         next_look: call.now + call.latencies.group_notices,

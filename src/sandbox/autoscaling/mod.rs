@@ -9,6 +9,7 @@ mod describe;
 mod launch;
 mod members;
 mod mixed;
+mod policies;
 mod processes;
 mod reconcile;
 mod sources;
@@ -16,6 +17,7 @@ mod state;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod tracking;
 mod update;
 
 use std::collections::BTreeMap;
@@ -32,7 +34,7 @@ type Handler = fn(&mut Call<'_>) -> Answer;
 
 /// Every action: its name, the parameters it takes, its handler.
 #[rustfmt::skip]
-const ACTIONS: [(&str, &[&str], Handler); 22] = [
+const ACTIONS: [(&str, &[&str], Handler); 25] = [
     ("CreateAutoScalingGroup", &[
         "AutoScalingGroupName", "LaunchTemplate", "MinSize", "MaxSize", "DesiredCapacity", "DefaultCooldown", "TargetGroupARNs", "TrafficSources",
         "HealthCheckType", "HealthCheckGracePeriod", "VPCZoneIdentifier", "NewInstancesProtectedFromScaleIn", "Tags", "DefaultInstanceWarmup",
@@ -55,6 +57,11 @@ const ACTIONS: [(&str, &[&str], Handler); 22] = [
     ("DescribeTags", &["Filters", "NextToken", "MaxRecords"], tags::describe),
     ("SuspendProcesses", &["AutoScalingGroupName", "ScalingProcesses"], processes::suspend),
     ("ResumeProcesses", &["AutoScalingGroupName", "ScalingProcesses"], processes::resume),
+    ("PutScalingPolicy", &[
+        "AutoScalingGroupName", "PolicyName", "PolicyType", "TargetTrackingConfiguration", "EstimatedInstanceWarmup", "Enabled",
+    ], policies::put),
+    ("DescribePolicies", &["AutoScalingGroupName", "PolicyNames", "PolicyTypes", "NextToken", "MaxRecords"], policies::describe),
+    ("DeletePolicy", &["AutoScalingGroupName", "PolicyName"], policies::delete),
     ("AttachLoadBalancerTargetGroups", &["AutoScalingGroupName", "TargetGroupARNs"], sources::attach_target_groups),
     ("DetachLoadBalancerTargetGroups", &["AutoScalingGroupName", "TargetGroupARNs"], sources::detach_target_groups),
     ("DescribeLoadBalancerTargetGroups", &["AutoScalingGroupName", "NextToken", "MaxRecords"], sources::describe_target_groups),
@@ -107,6 +114,15 @@ fn page<T>(items: Vec<T>, params: &Params) -> Result<(Vec<T>, Option<Node>), Aws
     Ok((items.into_iter().skip(from).take(size).collect(), next))
 }
 
+/// Instances in service: their group, id and type.
+pub(super) fn serving(state: &State) -> Vec<(String, String, String)> {
+    let of = |group: &Group| {
+        let serving = group.members.iter().filter(|member| member.phase == state::Phase::InService);
+        serving.map(|member| (group.name.clone(), member.id.clone(), member.kind.clone())).collect::<Vec<_>>()
+    };
+    state.autoscaling.groups.values().flat_map(of).collect()
+}
+
 /// Every group.
 pub(super) fn inventory(state: &State) -> BTreeMap<String, GroupFacts> {
     const ACTIVE: &str = "adstage:active";
@@ -118,6 +134,7 @@ pub(super) fn inventory(state: &State) -> BTreeMap<String, GroupFacts> {
         max: group.max,
         desired: group.desired,
         suspended: group.suspended.keys().cloned().collect(),
+        policies: group.policies.iter().filter(|(_, policy)| policy.enabled).map(|(name, _)| name.clone()).collect(),
         deleting: group.deleting.is_some(),
         in_service: group.members.iter().filter(|member| member.phase == state::Phase::InService).count(),
     };

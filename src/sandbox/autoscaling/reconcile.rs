@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::state::{Group, Member, Phase, Source};
-use super::{activities, launch, sources};
+use super::{activities, launch, sources, tracking};
 use crate::sandbox::ec2::{self, InstanceState};
 use crate::sandbox::elbv2;
 use crate::sandbox::engine::{Context, State};
@@ -34,6 +34,7 @@ fn advance(group: &mut Group, state: &mut State, context: Context<'_>) {
             look_at_health(group, state, context);
         }
     }
+    tracking::advance(group, state, context);
     if context.now < group.next_look || group.deleting.is_some() {
         return;
     }

@@ -51,6 +51,8 @@ pub(super) struct Group {
     pub tags: Tags,
     /// Process to reason.
     pub suspended: BTreeMap<String, String>,
+    /// By name.
+    pub policies: BTreeMap<String, super::policies::Policy>,
     /// In the order they were launched.
     pub members: Vec<Member>,
     /// Why the size is as it is, for the next activities' causes.

@@ -12,6 +12,7 @@ use crate::sandbox::wire::AwsError;
 #[derive(Debug, Clone, Default)]
 pub(in crate::sandbox) struct Cloudwatch {
     alarms: BTreeMap<String, Alarm>,
+    pub(super) cpu: super::cpu::Cpu,
 }
 
 #[derive(Debug, Clone)]

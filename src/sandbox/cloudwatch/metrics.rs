@@ -1,10 +1,10 @@
-//! `GetMetricData`, from the load balancers' own counters.
+//! `GetMetricData`, from the load balancers' own counters and the machines' processor time.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Answer;
+use super::{Answer, cpu};
 use crate::sandbox::elbv2::{Tally, tallies};
 use crate::sandbox::engine::Call;
 use crate::sandbox::wire::{AwsError, Params};
@@ -50,6 +50,17 @@ fn result(call: &Call<'_>, query: &Params, from: i64, to: i64) -> Result<Value, 
             }
         }
     }
+    if (metric.required("Namespace")?, name) == ("AWS/EC2", "CPUUtilization") {
+        let late = call.latencies.cpu_every + call.latencies.metrics_late;
+        let known = call.wall.as_second() - i64::try_from(late.as_secs()).unwrap_or_default();
+        let group = dimensions(metric).remove("AutoScalingGroupName").unwrap_or_default();
+        for (at, found) in cpu::samples(call.state, &group) {
+            let start = at - at.rem_euclid(period);
+            if at <= known && (from..to).contains(&start) {
+                buckets.entry(start).or_default().extend(found);
+            }
+        }
+    }
     let mut points = Vec::new();
     for (at, samples) in buckets.into_iter().rev().filter(|(_, samples)| !samples.is_empty()) {
         points.push((at, aggregate(samples, wanted)?));
@@ -69,6 +80,7 @@ fn samples(tally: &Tally, metric: &str) -> Vec<f64> {
     let count = match metric {
         "TargetResponseTime" => return tally.times.clone(),
         "RequestCount" => tally.requests,
+        "RequestCountPerTarget" => return (tally.targets > 0).then(|| tally.requests as f64 / tally.targets as f64).into_iter().collect(),
         "TargetConnectionErrorCount" => tally.errors,
         "HTTPCode_Target_2XX_Count" => class(1),
         "HTTPCode_Target_3XX_Count" => class(2),

@@ -2,6 +2,7 @@
 //! somebody sets them. Every client speaks another protocol here; all of them are answered ([`dress`]).
 
 mod alarms;
+mod cpu;
 mod dress;
 mod metrics;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use super::engine::Call;
 use super::wire::AwsError;
 
 pub(super) use alarms::Cloudwatch;
+pub(super) use cpu::{mean_cpu, tick};
 pub(super) use dress::{Dress, render, render_error, undressed};
 
 /// An answer: an object of the answer's fields.

@@ -30,7 +30,7 @@ pub(super) use network::{Network, leave_addresses};
 pub(super) use sharing::{Abroad, abroad};
 pub(super) use tags::Tags;
 pub(super) use templates::{Template, TemplateRef, from_template, template};
-pub(super) use types::instance_type;
+pub(super) use types::{instance_type, vcpus};
 
 /// EC2's state in one account and Region.
 #[derive(Clone, Default)]

@@ -55,6 +55,11 @@ pub(in crate::sandbox) fn instance_type(name: &str) -> Option<&'static InstanceT
     TYPES.iter().find(|kind| kind.name == name)
 }
 
+/// How many processors a type has; one if nobody knows it.
+pub(in crate::sandbox) fn vcpus(name: &str) -> u32 {
+    instance_type(name).map_or(1, |kind| kind.vcpus)
+}
+
 fn render(kind: &InstanceType) -> Vec<Node> {
     let burstable = kind.name.starts_with('t');
     vec![

@@ -36,7 +36,7 @@ use state::Rule;
 pub(super) use state::{Elbv2, LoadBalancer};
 pub(super) use targets::{deregister, drained, register, standing};
 pub use traffic::{GroupTraffic, LoadBalancerStatus};
-pub(super) use traffic::{Tally, boxes, count, count_refusal, status, tallies};
+pub(super) use traffic::{Tally, boxes, count, count_refusal, requests_per_target, status, tallies};
 
 type Handler = fn(&mut Call<'_>) -> Answer;
 

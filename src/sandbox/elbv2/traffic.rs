@@ -1,6 +1,7 @@
 //! What went through: counters by target group and target, and the status of each load balancer.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -29,6 +30,8 @@ pub(in crate::sandbox) struct Traffic {
 #[derive(Debug, Clone, Default)]
 pub(in crate::sandbox) struct Tally {
     pub requests: u64,
+    /// The most targets it had at one time, those that leave aside.
+    pub targets: usize,
     /// Answers of targets by class: 1xx to 5xx.
     pub classes: [u64; 5],
     /// Requests no target answered.
@@ -67,6 +70,14 @@ pub(in crate::sandbox) fn tallies(state: &State, dimensions: &BTreeMap<String, S
     groups.flat_map(|group| group.traffic.tallies.iter().map(|(at, tally)| (*at, tally.clone()))).collect()
 }
 
+/// Requests of a target group in a window of time, and how many targets it has now; none if it has none, or got nothing.
+pub(in crate::sandbox) fn requests_per_target(state: &State, target_group: &str, window: Range<i64>) -> Option<(f64, u32)> {
+    let group = state.elbv2.target_groups.get(target_group)?;
+    let targets = group.targets.values().filter(|target| target.draining_until.is_none()).count();
+    let requests: u64 = group.traffic.tallies.range(window).map(|(_, tally)| tally.requests).sum();
+    (requests > 0 && targets > 0).then(|| (requests as f64, u32::try_from(targets).unwrap_or(u32::MAX)))
+}
+
 /// A request that went to a target: its status, or none if the target did not answer.
 pub(in crate::sandbox) fn count(
     state: &mut State,
@@ -77,11 +88,14 @@ pub(in crate::sandbox) fn count(
     took: Duration,
 ) {
     let Some(group) = state.elbv2.target_groups.get_mut(target_group) else { return };
+    let there = group.targets.values().filter(|target| target.draining_until.is_none()).count();
     let traffic = &mut group.traffic;
     let every = i64::try_from(context.latencies.metrics_every.as_secs()).unwrap_or(60).max(1);
     let interval = context.wall.as_second() - context.wall.as_second().rem_euclid(every);
     let number = status.map(|status| usize::from(status / 100).wrapping_sub(1));
-    traffic.tallies.entry(interval).or_default().add(number, took);
+    let tally = traffic.tallies.entry(interval).or_default();
+    tally.add(number, took);
+    tally.targets = tally.targets.max(there);
     if traffic.tallies.len() > INTERVALS {
         traffic.tallies.pop_first();
     }

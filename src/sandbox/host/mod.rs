@@ -117,6 +117,10 @@ pub(super) trait Host: Send + Sync + 'static {
     fn captured(&self, image: &str) -> Option<Result<(), String>>;
     /// Remove an image's root folder.
     fn delete_image(&self, image: &str);
+    /// Processor time each machine has used so far; nothing of a machine where nobody knows.
+    fn worked(&self) -> BTreeMap<String, Duration> {
+        BTreeMap::new()
+    }
     /// Process id of the machine's first process, where machines are processes.
     fn pid(&self, _id: &str) -> Option<u32> {
         None

@@ -4,6 +4,7 @@
 //! Linux shows the environment of every process in /proc. Elsewhere the process groups noted in files under the machine's folder have
 //! to do: `pids/<number>` beside its root for what init started, `run/adstage/*.pid` inside for what the agent started.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -15,6 +16,9 @@ use super::machine::pause;
 
 /// The variable; its value is `<sandbox id>/<instance id>`.
 pub(super) const MARKER: &str = "ADSTAGE_SANDBOX_MACHINE";
+
+/// Milliseconds of a tick in /proc: Linux shows hundredths of a second to everybody (`USER_HZ`), whatever its own clock does.
+const TICK: u64 = 10;
 
 /// How soon a dying process tree is looked at again; a long death is looked at less often.
 const LOOK: Duration = Duration::from_millis(50);
@@ -47,6 +51,26 @@ impl Marked {
             // Not readable: somebody else's process, or one that has just ended.
             .filter(|pid| fs::read(format!("/proc/{}/environ", pid.as_raw_pid())).is_ok_and(|environ| marked(&environ)))
             .collect()
+    }
+
+    /// Processor time that processes alive now, and those they have waited for, have used, by machine. Linux only: nobody else is asked.
+    pub fn worked(&self) -> BTreeMap<String, Duration> {
+        let before = format!("{MARKER}={}", self.prefix);
+        let machine = |environ: &[u8]| {
+            let mut all = environ.split(|byte| *byte == 0).filter_map(|variable| std::str::from_utf8(variable).ok());
+            all.find_map(|variable| variable.strip_prefix(&before)).map(String::from)
+        };
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let path = entry.path();
+            let Some(machine) = fs::read(path.join("environ")).ok().and_then(|environ| machine(&environ)) else { continue };
+            // After the name, which may hold anything: state is the first field; times are the twelfth to fifteenth.
+            let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
+            let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+            let used: u64 = fields.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
+            *found.entry(machine.trim_start_matches('/').to_string()).or_insert(Duration::ZERO) += Duration::from_millis(used * TICK);
+        }
+        found
     }
 
     fn in_files(&self) -> Vec<Pid> {

@@ -1,6 +1,6 @@
 //! MachineOptions that are real process trees on this computer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -194,6 +194,10 @@ impl Host for Processes {
         self.images.lock().unwrap_or_else(PoisonError::into_inner).remove(image);
         let folder = self.site.image(image);
         tokio::task::spawn_blocking(move || roots::remove(&folder));
+    }
+
+    fn worked(&self) -> BTreeMap<String, Duration> {
+        self.site.marked("").worked()
     }
 
     fn pid(&self, id: &str) -> Option<u32> {

@@ -14,6 +14,7 @@
 //! | `late` | is up only after [`LATE`] |
 //! | `sick-after=SECONDS` | is well for so long after boot, then answers 503 |
 //! | `fails=COUNT` | is well, but one in so many of its visitors' requests gets a 500: what health checks do not see |
+//! | `cpu=MILLISECONDS` | is well, and each request takes so much processor time (5 ms otherwise) |
 //! | `boot-failed` | the agent cannot start anything |
 //! | `provision-failed` | the first repository's build fails |
 //! | `release-failed`, `release-hangs` | is well, but the release's own command fails, or is never heard of |
@@ -26,6 +27,7 @@
 
 mod kept;
 mod play;
+mod scene;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -74,6 +76,8 @@ struct Scene {
     orders: Vec<(Duration, bool)>,
     /// Console of earlier boots.
     before: String,
+    /// Processor time used.
+    worked: Duration,
 }
 
 #[derive(Clone)]
@@ -249,6 +253,9 @@ impl Scripted {
     /// What a visitor of any page but the health path gets.
     fn page(&self, id: &str, port: u16) -> Result<u16, ProbeError> {
         let health = self.health(id, port)?;
+        if let Some(scene) = self.machines().get_mut(id) {
+            scene.work(port);
+        }
         let fails = |scene: &Scene| match &scene.play {
             Play::Services { services, .. } => {
                 let service = services.values().find(|service| service.port == Some(port))?;
@@ -283,17 +290,6 @@ impl Scripted {
     }
 }
 
-impl Scene {
-    fn uptime(&self) -> Duration {
-        let up = self.stopped.unwrap_or_else(Instant::now).saturating_duration_since(self.started);
-        self.fuse.map_or(up, |fuse| up.min(fuse))
-    }
-
-    fn on(&self) -> bool {
-        self.stopped.is_none() && self.fuse.is_none_or(|fuse| self.started.elapsed() < fuse)
-    }
-}
-
 impl Host for Scripted {
     fn attach(&self, engine: Weak<Engine>) {
         let _ = self.engine.set(engine);
@@ -321,7 +317,8 @@ impl Host for Scripted {
         // cloud-init runs a builder's script only once in the life of a machine.
         let (play, fuse) = if machine.first_boot || matches!(play, Play::Services { .. }) { (play, fuse) } else { (Play::Nothing, None) };
         let orders = machine.tags.as_ref().and_then(active).map(|active| (Duration::ZERO, active)).into_iter().collect();
-        self.machines().insert(machine.id, Scene { started: Instant::now(), stopped: None, fuse, play, orders, before });
+        self.machines()
+            .insert(machine.id, Scene { started: Instant::now(), stopped: None, fuse, play, orders, before, worked: Duration::ZERO });
     }
 
     fn tagged(&self, id: &str, tags: &BTreeMap<String, String>, wall: jiff::Timestamp) {
@@ -354,6 +351,11 @@ impl Host for Scripted {
     fn terminate(&self, id: &str) {
         // The console outlives the machine, as EC2 keeps it.
         self.stop(id);
+    }
+
+    fn worked(&self) -> BTreeMap<String, Duration> {
+        let machines = self.machines();
+        machines.iter().filter(|(_, scene)| scene.on()).map(|(id, scene)| (id.clone(), scene.worked)).collect()
     }
 
     fn running(&self, id: &str) -> bool {

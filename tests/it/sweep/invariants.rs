@@ -113,20 +113,27 @@ fn serving(scene: &Scene, inventory: &Inventory) -> Vec<String> {
             }
         }
         found.extend(unusual(scene, service, &live, inventory));
+        let own = fleet(scene, service.name.as_str(), 0);
+        let others = |name: &str| name.starts_with(&own[..own.len() - 1]) && !name.starts_with(&live);
+        let idle = inventory.groups.iter().filter(|(name, group)| others(name) && !group.policies.is_empty());
+        found.extend(idle.map(|(name, group)| format!("{name} does not serve, and follows {:?}", group.policies)));
     }
     found
 }
 
-/// The groups of a fleet are neither pinned nor leaving nor short of instances, and together as many as there may be.
+/// The groups of a fleet are neither pinned nor leaving nor short of instances, together as many as there may be, and follow what their
+/// service follows.
 fn unusual(scene: &Scene, service: &Service, live: &str, inventory: &Inventory) -> Option<String> {
     let kinds = ["", "-spot"].map(|kind| inventory.groups.get(&format!("{live}{kind}")));
     let (sizes, least) = match service.spot {
-        0 => (BTreeSet::from([service.instances]), [service.instances, 0]),
+        0 => ((service.instances..=service.max_instances).collect(), [service.instances, 0]),
         _ => (scene.sizes.clone(), [HALF, HALF]),
     };
+    let follows = service.scaling.iter().flat_map(|scaling| scaling.policies());
+    let follows: BTreeSet<String> = follows.map(|policy| policy.metric.policy_name().to_string()).collect();
     let whole = |(group, least): (&GroupFacts, u32)| {
         let bounds = group.min <= least.min(group.desired) && group.max == service.max_instances;
-        bounds && group.in_service as u32 == group.desired && !group.deleting
+        bounds && group.in_service as u32 == group.desired && !group.deleting && group.policies == follows
     };
     let there = kinds.iter().zip(least).filter_map(|(group, least)| Some(((*group)?, least)));
     let free = service.spot > 0 || kinds[0].is_some_and(|group| group.min == service.instances);

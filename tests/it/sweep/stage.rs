@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use adstage::clock::Clock;
-use adstage::model::{Environment, Hooks, Review, Seconds, Shift, TimedCommand};
+use adstage::model::{Environment, Hooks, Review, Scaling, Seconds, Shift, TimedCommand};
+use adstage::plan::{ScaleRequest, Sizes};
 use adstage::sandbox::{Kept, Misfortune, Options, Sandbox, When};
 use adstage::steps::{Commands, Finished};
 
@@ -93,12 +94,20 @@ pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
 }
 
-/// Two routes and a worker, as small and as impatient as they may be.
+/// Two instances instead of one.
+fn two_of(service: &str) -> ScaleRequest {
+    let to = Sizes::Of { on_demand: Some(2), spot: None };
+    ScaleRequest { service: service.parse().expect("a name"), to, wait: true, force: false }
+}
+
+/// Two routes and a worker, as small and as impatient as they may be. One of them follows its load, which is never enough to move it.
 fn small() -> Environment {
     let mut environment = environment();
     for service in &mut environment.services {
         (service.instances, service.max_instances) = (1, 2);
     }
+    let web = environment.services.iter_mut().find(|service| service.name.as_str() == "web").expect("a service");
+    web.scaling = Some(Scaling { cpu: Some(100), requests: Some(1_000_000), min: 1, warmup: Seconds(60) });
     let timing = &mut environment.timing;
     (timing.stable_for, timing.watch, timing.drain) = (Seconds(2), Seconds(10), Seconds(10));
     environment
@@ -125,6 +134,8 @@ impl Start {
         if self.has_spot() {
             let web = &mut yard.environment.services[WEB];
             (web.spot, web.instances, web.max_instances) = (50, 4, 8);
+            // It would soon follow its few visitors down from four.
+            web.scaling = None;
         }
         let ana = yard.operator("ana").await;
         ana.aws.dynamodb.create_table(&yard.environment.state_table).await.expect("a table");
@@ -149,6 +160,8 @@ impl Start {
             ana.deploy().await.well();
             greet(&mut yard, "two");
             yard.operator("ana").await.deploy().await.well();
+            // Bigger than its smallest size, so that a pin shows.
+            yard.operator("ana").await.scale(&two_of("admin")).await.well();
         }
         self.run_short(&mut yard).await;
         if matches!(self, Self::Hooked | Self::Verifying) {

@@ -202,7 +202,9 @@ impl Executor<'_> {
         if !matches!(halt, Halt::Aborted { .. }) {
             self.on_failure(Outcome::RolledBack, &reason).await;
         }
-        let looked = self.last_look(&self.plan.before).await;
+        // What was divided before is divided again, and is for whoever puts it right: until then the reason to look stays.
+        let divided = self.plan.divided;
+        let looked = if divided { Ok(()) } else { self.last_look(&self.plan.before).await };
         let ending = async || self.record.end(Outcome::RolledBack, Some(&reason), &self.blamed(halt)).await;
         if let Err(lost) = looked.and(ending().await) {
             return self.lost(&lost.to_string(), Side::Before);
@@ -226,7 +228,11 @@ impl Executor<'_> {
         let next = if self.moves_releases() { self.command("history") } else { "adstage image list".to_string() };
         let next = if self.plan.kind == OperationKind::Setup { self.command("setup") } else { next };
         let next = self.about_box().map_or(next, |[_, list]| list);
-        ended(Outcome::RolledBack, failure.next(next))
+        if !divided {
+            return ended(Outcome::RolledBack, failure.next(next));
+        }
+        let failure = failure.because("what an operation before it had left half done is half done again");
+        ended(Outcome::RolledBack, failure.next(self.command("rollback")).next(next))
     }
 
     /// A new release whose own instances did not prove themselves is bad; what else went wrong says nothing about it.

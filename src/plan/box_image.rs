@@ -95,7 +95,7 @@ pub fn bake_box(world: &World, request: BoxBakeRequest) -> Result<Plan, Refusal>
     };
     let none = BTreeMap::new;
     let kind = OperationKind::Bake;
-    Ok(Plan { kind, release: None, previous: None, new_release: false, before: none(), serving: none(), notes, stages })
+    Ok(Plan { kind, release: None, previous: None, new_release: false, divided: false, before: none(), serving: none(), notes, stages })
 }
 
 /// Somebody has found good exactly what is on it, or there is a reason to do without.

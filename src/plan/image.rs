@@ -104,6 +104,7 @@ pub fn bake(request: BakeRequest) -> Result<Plan, Refusal> {
         release: None,
         previous: None,
         new_release: false,
+        divided: false,
         before: none(),
         serving: none(),
         notes,

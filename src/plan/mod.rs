@@ -68,6 +68,10 @@ pub struct Plan {
     pub new_release: bool,
     /// What each service serves now, by the load balancer's weights (a worker: by the records). The new `HEAD.before`.
     pub before: BTreeMap<ServiceName, ReleaseNumber>,
+    /// Some service did not serve what `before` says when this was planned: an operation that was cut short had divided it between two
+    /// releases, or left it at another. Undone, it is so again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub divided: bool,
     /// What each service serves once the plan is through, those it does not touch included. The new `HEAD.serving`.
     pub serving: BTreeMap<ServiceName, ReleaseNumber>,
     /// What the operator should know before saying yes, one line each (workers overlap, no warm fleet, …).

@@ -317,6 +317,7 @@ fn empty() -> Plan {
         release: None,
         previous: None,
         new_release: false,
+        divided: false,
         before: BTreeMap::new(),
         serving: BTreeMap::new(),
         notes: Vec::new(),

@@ -89,6 +89,8 @@ pub(super) fn order(situation: &Situation, targets: &Targets, returns: &[Return]
     let mut serving = situation.serving();
     serving.extend(targets.iter().map(|(service, release)| (service.clone(), *release)));
     let before = left(situation, targets);
+    let mut concerned = targets.keys().filter_map(|service| situation.standing(service));
+    let divided = concerned.any(|standing| standing.split() || standing.live != before.get(&standing.service.name).copied());
     let newest = targets.values().max().and_then(|release| situation.world.records.release(*release));
     Plan {
         kind: OperationKind::Rollback,
@@ -100,6 +102,7 @@ pub(super) fn order(situation: &Situation, targets: &Targets, returns: &[Return]
             .max()
             .copied(),
         new_release: false,
+        divided,
         notes: notes(situation, targets, returns, &before),
         before,
         serving,
@@ -236,6 +239,7 @@ fn as_before(situation: &Situation) -> Plan {
         release: live.and_then(|live| situation.world.records.release(live)).map(|record| record.release.clone()),
         previous: None,
         new_release: false,
+        divided: false,
         before: situation.serving(),
         serving: situation.serving(),
         notes,

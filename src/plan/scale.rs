@@ -128,6 +128,7 @@ impl<'a, 'w> Change<'a, 'w> {
             release: situation.world.records.release(self.fleet.release).map(|record| record.release.clone()),
             previous: None,
             new_release: false,
+            divided: false,
             before: serving.clone(),
             serving,
             notes: self.notes(),

@@ -41,6 +41,7 @@ pub fn setup(environment: &Environment, world: &World) -> Result<Plan, Refusal> 
         release: None,
         previous: None,
         new_release: false,
+        divided: false,
         before: none(),
         serving: none(),
         notes,

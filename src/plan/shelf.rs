@@ -156,5 +156,5 @@ fn unproved(image: &Image) -> Vec<String> {
 fn plan(notes: Vec<String>, stages: Vec<Stage>) -> Plan {
     let none = BTreeMap::new;
     let kind = OperationKind::Images;
-    Plan { kind, release: None, previous: None, new_release: false, before: none(), serving: none(), notes, stages }
+    Plan { kind, release: None, previous: None, new_release: false, divided: false, before: none(), serving: none(), notes, stages }
 }

@@ -8,6 +8,8 @@ use adstage::model::*;
 use adstage::steps::Consult;
 use aws_sdk_cloudwatch::types::StateValue;
 
+use adstage::sandbox::{Misfortune, When};
+
 use crate::yard::{Operator, Seen, Visitors, Yard, shown};
 
 /// r1 serves; the next release is to come in two shifts.
@@ -144,6 +146,27 @@ async fn killed_in_the_middle_of_a_shift_it_is_resumed_undone_or_rolled_back() {
         }
         assert_eq!(visitors.gone().await.failed, [""; 0], "{how}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_out_of_a_shift_that_fails_leaves_the_shift_as_it_was_and_is_typed_again() {
+    let mut yard = ready().await;
+    release(&mut yard, "");
+    let visitors = yard.visitors();
+    in_the_shift(&yard, &yard.operator("joe").await).await;
+    let half = state(&yard).await;
+    yard.sandbox.faults().schedule(When::Action("ModifyRule".into(), 1), Misfortune::Refuse(400, "TargetGroupAssociationLimit".into()));
+    let maya = yard.operator("maya").await;
+    let ending = maya.rollback().await.ending();
+    let failure = ending.failure.unwrap();
+    assert_eq!(ending.outcome, Outcome::RolledBack, "{failure:?}");
+    assert_eq!(state(&yard).await, half, "nobody is moved to a release that was under watch");
+    assert_eq!(failure.next[0], "adstage rollback production", "{failure:?}");
+    assert_ne!(maya.world().await.records.head.unwrap().check_after, [0; 0], "nobody has looked yet");
+    yard.operator("kim").await.rollback().await.well();
+    let state = state(&yard).await;
+    assert!(state.contains("web: r1 x2 at 100, r2 x2 at 0") && state.contains("r2 bad"), "{state}");
+    assert_eq!(visitors.gone().await.failed, [""; 0]);
 }
 
 /// A release that fails one request in twenty gets everybody at once.

@@ -272,6 +272,22 @@ fn of_split_visitors() {
 }
 
 #[test]
+fn what_was_divided_before_is_divided_again_once_it_is_undone() {
+    let planned = |line: &str, operations: Vec<OperationRecord>| {
+        let (environment, mut world) = world(line);
+        world.records.operations = operations;
+        rolled_back(&(environment, world), &RollbackRequest::default()).unwrap().divided
+    };
+    let deploy = || vec![operation(OperationKind::Deploy, 42, Some(41))];
+    assert!(planned("web: r41 x3 90%, r42 x3 10% untried, head=r41", deploy()), "a shift");
+    assert!(planned("worker: r41 x1 active, r42 x1 part untried, head=r41", deploy()), "a hand-over");
+    let moved = "web: r41 x3 100%, r42 x3 warm, head=r42, before=r41; admin: r41 x1 warm, r42 x1 live, before=r41";
+    assert!(planned(moved, vec![operation(OperationKind::Rollback, 41, Some(42))]), "one of two routes of a rollback");
+    assert!(!planned("web: r41 x3 warm, r42 x3 live, before=r41", Vec::new()));
+    assert!(!planned("web: r41 x3 warm, r42 x3 100% untried, head=r41", deploy()), "all of its visitors");
+}
+
+#[test]
 fn a_warm_worker_is_made_active_again_once_the_visitors_are_back() {
     assert_snapshot!(rollback(&world("web: r41 x3 warm, r42 x3 live, before=r41; worker: r41 x1, r42 x2 live, before=r41")), @"
     back from r42 to r41 (shop-41, ami-41)

@@ -89,8 +89,7 @@ pub(super) fn order(situation: &Situation, targets: &Targets, returns: &[Return]
     let mut serving = situation.serving();
     serving.extend(targets.iter().map(|(service, release)| (service.clone(), *release)));
     let before = left(situation, targets);
-    let mut concerned = targets.keys().filter_map(|service| situation.standing(service));
-    let divided = concerned.any(|standing| standing.split() || standing.live != before.get(&standing.service.name).copied());
+    let divided = |standing: &Standing| standing.split() || standing.live != before.get(&standing.service.name).copied();
     let newest = targets.values().max().and_then(|release| situation.world.records.release(*release));
     Plan {
         kind: OperationKind::Rollback,
@@ -102,7 +101,7 @@ pub(super) fn order(situation: &Situation, targets: &Targets, returns: &[Return]
             .max()
             .copied(),
         new_release: false,
-        divided,
+        divided: targets.keys().filter_map(|service| situation.standing(service)).any(divided),
         notes: notes(situation, targets, returns, &before),
         before,
         serving,

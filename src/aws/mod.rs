@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 
 pub use autoscaling::{Autoscaling, FailedActivity, GroupInfo, NewGroup};
 pub use clients::{Aws, CALL_TIMEOUT, Connection, LONG_CALL_TIMEOUT};
-pub use cloudwatch::{AlarmInfo, Cloudwatch, Minute, Minutes};
+pub use cloudwatch::{AlarmInfo, Asked, Cloudwatch, Minute, Minutes, PERIOD, Period, Periods, Told};
 pub use dynamodb::Dynamodb;
 pub use ec2::{CopySpec, Ec2, InstanceInfo, InstanceState, InstanceTypeInfo, NewTemplate, RunSpec, SubnetInfo, TemplateInfo};
 pub use elbv2::{Elbv2, ListenerInfo, LoadBalancerInfo, LoadBalancerState, Page, TargetGroupInfo};

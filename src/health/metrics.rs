@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::aws::{AlarmInfo, Aws, Error, Minutes, gather};
-use crate::model::{ConsoleLine, Limits};
+use crate::aws::{AlarmInfo, Asked, Aws, Error, Minutes, PERIOD, gather};
+use crate::model::{ConsoleLine, FleetKey, Limits};
 
 use super::traffic::{Served, Traffic, served};
+use super::utilization::{Compared, Need, Utilization, before, since};
 
 /// CloudWatch knows what load balancers counted after so long at the latest (*CloudWatch metrics for your Application Load Balancer*: once
 /// a minute; others see it two or three minutes later).
@@ -25,12 +26,14 @@ const RESTARTS: u32 = 3;
 /// What is watched, by name.
 #[derive(Debug, Clone)]
 pub struct MetricsTarget {
-    /// The fleet, for people.
-    pub fleet: String,
+    /// The fleet.
+    pub fleet: FleetKey,
     /// Its target group; none if it has no visitors.
     pub target_group: Option<String>,
-    /// The fleet before it, for people, and its target group.
-    pub against: Option<(String, String)>,
+    /// Its Auto Scaling groups.
+    pub groups: Vec<String>,
+    /// The fleet before it.
+    pub against: Option<Against>,
     /// ARN of the listener visitors use.
     pub listener: String,
     /// Share of the visitors it has.
@@ -39,6 +42,17 @@ pub struct MetricsTarget {
     pub limits: Limits,
     /// Alarms by name.
     pub alarms: Vec<String>,
+}
+
+/// The fleet another one is compared with.
+#[derive(Debug, Clone)]
+pub struct Against {
+    /// Which.
+    pub fleet: FleetKey,
+    /// Its target group.
+    pub target_group: String,
+    /// Its Auto Scaling groups.
+    pub groups: Vec<String>,
 }
 
 /// What there was to see.
@@ -80,7 +94,10 @@ impl<'a> Metrics<'a> {
         let groups = self.groups().await;
         let (traffic, alarms, consoles) = tokio::join!(self.traffic(groups), self.alarms(), consoles);
         match traffic {
-            Ok(Some((new, old))) => self.compare(&new, &old, &mut seen),
+            Ok(Some((new, old, cpu))) => {
+                self.compare(&new, &old, &mut seen);
+                self.need(cpu.as_ref(), &mut seen);
+            }
             Ok(None) => {}
             Err(error) => {
                 seen.blind = true;
@@ -106,7 +123,7 @@ impl<'a> Metrics<'a> {
             return Ok(groups.clone());
         }
         let Some(own) = &self.target.target_group else { return Ok(Vec::new()) };
-        let names = std::iter::once(own).chain(self.target.against.as_ref().map(|(_, group)| group));
+        let names = std::iter::once(own).chain(self.target.against.as_ref().map(|against| &against.target_group));
         let mut groups = Vec::new();
         for found in gather(names.map(|name| self.aws.elbv2.target_group(name))).await {
             match found? {
@@ -118,29 +135,53 @@ impl<'a> Metrics<'a> {
         Ok(self.groups.insert(groups).clone())
     }
 
-    /// What the new fleet's visitors got since it has them, and what the old one's: beside it, if there were enough, else before.
-    async fn traffic(&self, groups: Result<Vec<String>, Error>) -> Result<Option<(Traffic, Traffic)>, Error> {
+    /// What the new fleet's visitors got since it has them, and what the old one's: beside it, if there were enough, else before. And the
+    /// CPU both took for it, as soon as it can be known.
+    async fn traffic(&self, groups: Result<Vec<String>, Error>) -> Result<Option<(Traffic, Traffic, Option<Compared>)>, Error> {
         let groups = groups?;
         if groups.is_empty() {
             return Ok(None);
         }
-        // arn:…:listener/app/NAME/ID/LISTENER
-        let balancer = self.target.listener.split_once(":listener/").and_then(|(_, end)| end.rsplit_once('/')).map(|(name, _)| name);
-        let minute = self.began.as_second() - self.began.as_second().rem_euclid(60);
-        let from = Timestamp::from_second(minute - BEFORE).unwrap_or(self.began);
-        let to = self.aws.dynamodb.now() + SignedDuration::from_secs(60);
-        let found = self.aws.cloudwatch.traffic(balancer.unwrap_or_default(), &groups, from, to).await?;
-        let new = found.first().map(|minutes| total(minutes, |at| at >= minute)).unwrap_or_default();
-        let old = |when: &dyn Fn(i64) -> bool| found.get(1).map(|minutes| total(minutes, when)).unwrap_or_default();
+        let (minute, now) = (floor(self.began.as_second(), 60), self.aws.dynamodb.now());
+        let from = Timestamp::from_second(floor(minute - BEFORE, PERIOD)).unwrap_or(self.began);
+        let known = since(minute, now.as_second());
+        let against = self.target.against.as_ref().filter(|_| !known.is_empty());
+        let of_groups = [against.map(|_| &self.target.groups), against.map(|against| &against.groups)];
+        let asked = |(target_group, groups): (String, Option<&Vec<String>>)| {
+            let groups = groups.cloned().unwrap_or_default();
+            Asked { target_group, traffic: true, groups }
+        };
+        let asked: Vec<Asked> = groups.into_iter().zip(of_groups).map(asked).collect();
+        let found = self.aws.cloudwatch.told(&self.target.listener, &asked, from, now + SignedDuration::from_secs(60)).await?;
+        let new = found.first().map(|told| total(&told.minutes, |at| at >= minute)).unwrap_or_default();
+        let old = |when: &dyn Fn(i64) -> bool| found.get(1).map(|told| total(&told.minutes, when)).unwrap_or_default();
         let beside = old(&|at| at >= minute);
         let enough = self.target.percent < 100 && beside.requests >= u64::from(self.target.limits.requests);
-        Ok(Some((new, if enough { beside } else { old(&|at| at < minute) })))
+        let cpu = against.map(|against| Compared {
+            fleet: self.target.fleet.clone(),
+            against: against.fleet.clone(),
+            new: found.first().and_then(|told| Utilization::over(&told.periods, &known)),
+            old: found.get(1).and_then(|told| Utilization::over(&told.periods, &before(minute, minute - from.as_second()))),
+        });
+        Ok(Some((new, if enough { beside } else { old(&|at| at < minute) }, cpu)))
+    }
+
+    /// What needs more CPU is said whenever it is seen; the rest once everybody has moved, and if there was enough traffic to speak of.
+    fn need(&self, cpu: Option<&Compared>, seen: &mut Seen) {
+        let all = self.target.percent == 100 && seen.requests >= u64::from(self.target.limits.requests);
+        let said = cpu.and_then(Compared::said);
+        match (cpu.map_or(Need::Unknown, Compared::need), said) {
+            (Need::More(_), Some(said)) => seen.said.push(said),
+            (Need::AsMuch | Need::Incomparable, Some(said)) if all => seen.said.push(said),
+            _ if all && self.target.against.is_some() => seen.said.push("how much CPU it needs is not known yet".into()),
+            _ => {}
+        }
     }
 
     fn compare(&self, new: &Traffic, old: &Traffic, seen: &mut Seen) {
         let Limits { requests, .. } = self.target.limits;
         seen.requests = new.requests;
-        let before = self.target.against.as_ref().map(|(fleet, _)| fleet.as_str());
+        let before = self.target.against.as_ref().map(|against| &against.fleet);
         match served(new, old, &self.target.limits) {
             Served::Worse(lines) => seen.worse.extend(lines),
             Served::TooLittle => seen.said.push(format!("too few requests to judge it by: {} of {requests}", new.requests)),
@@ -201,6 +242,11 @@ fn restarts(lines: &[ConsoleLine]) -> u32 {
         }
     }
     most.values().sum()
+}
+
+/// The last multiple up to there.
+fn floor(at: i64, multiple: i64) -> i64 {
+    at - at.rem_euclid(multiple)
 }
 
 /// All minutes that count, in one. How long answers took is the mean of the minutes', by their requests.

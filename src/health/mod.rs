@@ -6,9 +6,11 @@ mod metrics;
 mod poll;
 mod probe;
 mod traffic;
+mod utilization;
 
 pub use judge::{Ended, Evidence, Verdict, judge};
-pub use metrics::{LAG, Metrics, MetricsTarget, Seen};
+pub use metrics::{Against, LAG, Metrics, MetricsTarget, Seen};
 pub use poll::{Look, Stop, Waiting, poll_until};
 pub use probe::{Probe, ProbeTarget};
 pub use traffic::{Served, Traffic, served};
+pub use utilization::{Compared, Need, Utilization, before, since};

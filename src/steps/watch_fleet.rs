@@ -7,8 +7,8 @@ use super::await_healthy::target;
 use super::error::During;
 use super::{Cx, Done, Progress, StepError, listener};
 use crate::clock::Moment;
-use crate::health::{LAG, Metrics, MetricsTarget, Probe, Seen};
-use crate::model::{FleetKey, Seconds};
+use crate::health::{Against, LAG, Metrics, MetricsTarget, Probe, Seen};
+use crate::model::{CapacityKind, FleetKey, Seconds};
 use crate::plan::Judging;
 
 /// Between two looks.
@@ -71,10 +71,13 @@ fn too_early(cx: &Cx, judging: &Judging, seen: &Seen, started: Moment) -> bool {
 
 async fn metrics_target(cx: &Cx, fleet: &FleetKey, judging: &Judging) -> Result<MetricsTarget, StepError> {
     let routed = cx.environment.services.iter().any(|service| service.name == fleet.service && service.route.is_some());
+    let groups = |fleet: &FleetKey| CapacityKind::ALL.map(|kind| cx.group_name(fleet, kind)).to_vec();
+    let against = |old: &FleetKey| Against { fleet: old.clone(), target_group: cx.target_group_name(old), groups: groups(old) };
     Ok(MetricsTarget {
-        fleet: fleet.to_string(),
+        fleet: fleet.clone(),
         target_group: routed.then(|| cx.target_group_name(fleet)),
-        against: judging.against.as_ref().map(|old| (old.to_string(), cx.target_group_name(old))),
+        groups: groups(fleet),
+        against: judging.against.as_ref().map(against),
         listener: listener::door(cx).await?.listener,
         percent: judging.percent,
         limits: judging.limits,

@@ -2,11 +2,13 @@
 
 mod activity;
 mod boxes;
+mod cpu;
 mod room;
 mod shelf;
 mod uses;
 
 pub use boxes::{box_world, boxes, leftovers};
+pub use cpu::cpu;
 pub use shelf::shelf_world;
 pub use uses::uses;
 

@@ -53,8 +53,10 @@ async fn look(name: &str, global: &Global) -> Result<Status, Failure> {
     let Access { environment, aws, .. } = &access;
     let scope = Scope::of(environment);
     let world = observe::world(aws, environment, &scope, Wants::default()).await.map_err(|error| refused(error, environment))?;
+    let now = global.clock.wall();
+    let cpu = cpu::look(aws, environment, &world, &global.clock).await;
     let more = global.typed(&format!("adstage history {}", environment.name));
-    Ok(Status::of(environment, &world, global.clock.wall(), more))
+    Ok(Status { cpu, ..Status::of(environment, &world, now, more) })
 }
 
 /// An environment at this moment, for programs as it stands here. Fields are only ever added.
@@ -73,6 +75,9 @@ struct Status {
     /// Releases that run without visitors, newest first.
     warm: Vec<ReleaseNumber>,
     services: Vec<ServiceStatus>,
+    /// What those that took over lately use of their CPU, against what those before them used.
+    #[serde(flatten)]
+    cpu: cpu::Cpu,
     lock: LockStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     operation: Option<OperationRecord>,
@@ -148,6 +153,7 @@ impl Status {
             serving,
             warm,
             services,
+            cpu: cpu::Cpu::default(),
             lock: lock_status(world.records.lock.as_ref(), world.records.freeze.as_ref(), now),
             operation,
             drift: drift(environment, world),
@@ -197,6 +203,7 @@ impl Status {
             let kinds: Vec<String> = fleet.capacity.iter().map(kind).collect();
             text += &format!("capacity    {} {}: {}\n", fleet.service, fleet.release, kinds.join(" · "));
         }
+        self.cpu.lines().for_each(|line| text += &format!("cpu         {line}\n"));
         if let Some(image) = &self.image {
             let code: Vec<String> = self.commits.iter().map(|(name, commit)| format!("{name} {}", short(commit))).collect();
             text += &format!("image       {image}: {}\n", code.join(", "));
@@ -304,5 +311,6 @@ impl LockStatus {
     }
 }
 
+mod cpu;
 #[cfg(test)]
 mod tests;

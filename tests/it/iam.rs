@@ -49,7 +49,7 @@ const ROOM: &str = "observe/room.rs";
 const BOXES: &str = "observe/boxes.rs cli/review/show.rs";
 
 const POLICIES: [Policy; 8] = [
-    Policy { name: "read-only", files: &[WORLD, ROOM, BOXES, "health/probe.rs"], holds: false, never: &[] },
+    Policy { name: "read-only", files: &[WORLD, ROOM, BOXES, "observe/cpu.rs health/probe.rs"], holds: false, never: &[] },
     Policy { name: "instance", files: &["agent/secrets.rs"], holds: false, never: &[] },
     Policy {
         name: "deploy",

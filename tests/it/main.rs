@@ -64,6 +64,7 @@ mod steps;
 mod stores;
 mod sweep;
 mod typed;
+mod utilization;
 mod visitors;
 mod workers;
 mod workshop;

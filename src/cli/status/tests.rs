@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config;
+use crate::health::{Compared, Utilization};
 use crate::model::{
     CapacityKind, Conditions, FleetKey, Group, Head, ImageId, OperationId, Records, Release, ReleaseRecord, Rule, RuleAction, TargetGroup,
     TargetHealth, TargetState,
@@ -116,6 +117,49 @@ fn the_weights_tell_what_is_live_and_the_disagreement_is_said() {
       ]
     }
     "#);
+}
+
+#[test]
+fn what_needs_more_cpu_is_said_and_the_rest_is_for_programs() {
+    let (now, mut world) = ("2026-11-22T12:00:00Z".parse().unwrap(), world());
+    let spec = |kind: &str| {
+        let spec = serde_json::json!({
+            "repository": "storefront", "run": "bin/web", "port": 8001, "health_path": "/up", "variables": {}, "instance_type": kind,
+            "health": { "interval": 5, "timeout": 2, "healthy_count": 2, "unhealthy_count": 2 }, "drain": 20,
+        });
+        BTreeMap::from([("web".parse().unwrap(), serde_json::from_value(spec).unwrap())])
+    };
+    world.records.releases[0].release.services = spec("c7g.large");
+    world.records.releases[1].release.services = spec("m7i.large");
+    let compared = |service: &str, new: Option<f64>, old: Option<f64>| {
+        let key = |release| FleetKey { service: service.parse().unwrap(), release: ReleaseNumber(release) };
+        let used = |cpu: Option<f64>| cpu.map(|cpu| Utilization { cpu, requests: 120.0 });
+        Compared { fleet: key(42), against: key(41), new: used(new), old: used(old) }
+    };
+    let found = vec![compared("web", Some(60.0), Some(20.0)), compared("admin", Some(21.0), Some(20.0)), compared("pay", None, Some(3.0))];
+    let said = |found| {
+        let cpu = cpu::Cpu::of(&world, found);
+        let status = Status { cpu, ..Status::of(&environment(), &world, now, String::new()) };
+        let text = anstream::adapter::strip_str(&status.text(now)).to_string();
+        let lines: Vec<_> = text.lines().filter(|line| line.starts_with("cpu")).map(String::from).collect();
+        let json = serde_json::to_value(&status).unwrap();
+        (lines.join("\n"), [&json["cpu"], &json["cpu_unknown"]].map(ToString::to_string))
+    };
+    let (lines, [json, unknown]) = said(Ok(found));
+    let numbers = "web-r42 uses 60 % CPU per instance at 120 requests a minute; web-r41 used 20 % at 120: 3.0 times as much";
+    assert_eq!(lines, format!("cpu         {numbers} for the same traffic (c7g.large, before m7i.large)"));
+    let used = |cpu, kind| format!(r#"{{"cpu":{cpu},"instance_type":"{kind}","requests":120.0}}"#);
+    let web = format!(r#""before":{},"need":"more","now":{}"#, used("20.0", "m7i.large"), used("60.0", "c7g.large"));
+    assert!(json.starts_with(&format!(r#"[{{"against":"r41",{web},"release":"r42","service":"web","times":3.0}}"#)), "{json}");
+    let rest = r#"{"against":"r41","before":{"cpu":3.0,"requests":120.0},"need":"unknown","release":"r42","service":"pay"}]"#;
+    assert!(json.contains(r#""need":"as-much""#) && json.ends_with(rest), "{json}");
+    assert_eq!(unknown, "null");
+
+    let refused = "CloudWatch refused GetMetricData";
+    let (lines, [json, unknown]) = said(Err(refused.into()));
+    assert_eq!((lines, json, unknown), (format!("cpu         not compared: {refused}"), "null".into(), format!("{refused:?}")));
+    let (lines, cpu) = said(Ok(Vec::new()));
+    assert_eq!((lines, cpu), (String::new(), ["null", "null"].map(String::from)), "nothing new, nothing said");
 }
 
 #[test]

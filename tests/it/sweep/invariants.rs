@@ -112,7 +112,7 @@ fn serving(scene: &Scene, inventory: &Inventory) -> Vec<String> {
                 found.push(format!("{} should serve, but the route has {:?}", live, rule.map(|rule| &rule.weights)));
             }
         }
-        found.extend(unusual(scene, service, &live, inventory));
+        found.extend(unusual(service, &live, &scene.sizes(*release), inventory));
         let own = fleet(scene, service.name.as_str(), 0);
         let others = |name: &str| name.starts_with(&own[..own.len() - 1]) && !name.starts_with(&live);
         let idle = inventory.groups.iter().filter(|(name, group)| others(name) && !group.policies.is_empty());
@@ -123,11 +123,11 @@ fn serving(scene: &Scene, inventory: &Inventory) -> Vec<String> {
 
 /// The groups of a fleet are neither pinned nor leaving nor short of instances, together as many as there may be, and follow what their
 /// service follows.
-fn unusual(scene: &Scene, service: &Service, live: &str, inventory: &Inventory) -> Option<String> {
+fn unusual(service: &Service, live: &str, spot_sizes: &BTreeSet<u32>, inventory: &Inventory) -> Option<String> {
     let kinds = ["", "-spot"].map(|kind| inventory.groups.get(&format!("{live}{kind}")));
     let (sizes, least) = match service.spot {
         0 => ((service.instances..=service.max_instances).collect(), [service.instances, 0]),
-        _ => (scene.sizes.clone(), [HALF, HALF]),
+        _ => (spot_sizes.clone(), [HALF, HALF]),
     };
     let follows = service.scaling.iter().flat_map(|scaling| scaling.policies());
     let follows: BTreeSet<String> = follows.map(|policy| policy.metric.policy_name().to_string()).collect();
@@ -162,7 +162,7 @@ fn working(scene: &Scene, inventory: &Inventory) -> Vec<String> {
         let whole = live.as_ref().is_none_or(|live| inventory.groups.get(live).is_some_and(all));
         if working != live.iter().collect::<Vec<_>>() || !whole {
             let tags: Vec<_> = inventory.groups.iter().filter_map(|(name, group)| Some((name, group.active.as_ref()?))).collect();
-            found.push(format!("{live:?} should work, alone and wholly, not {working:?}: {tags:?}, {:?}", inventory.groups));
+            found.push(format!("{} should work, alone and wholly, not {working:?}: {tags:?}", live.as_deref().unwrap_or("nothing")));
         }
     }
     found

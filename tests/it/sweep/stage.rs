@@ -89,6 +89,9 @@ struct Stage {
     age: Duration,
 }
 
+/// The release that came when there was hardly any spot.
+pub const COVERED: u64 = 3;
+
 /// A runtime in which time passes only when everybody waits.
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")

@@ -11,7 +11,7 @@ use adstage::model::{Scope, drift};
 use adstage::plan::{ScaleRequest, Sizes};
 
 use super::invariants;
-use super::stage::{self, BOX, Ran, Start, WEB, greet, hooks, long_lived};
+use super::stage::{self, BOX, COVERED, Ran, Start, WEB, greet, hooks, long_lived};
 use super::wire::{Call, Fault, Wires};
 use crate::yard::{Operator, Went, Yard};
 
@@ -140,7 +140,9 @@ pub struct Scene {
     /// Whether there must be a review box, by what was said last.
     pub boxed: Option<bool>,
     /// How many instances of web there may be: as many as before, and as many as somebody asked for.
-    pub sizes: BTreeSet<u32>,
+    sizes: BTreeSet<u32>,
+    /// Spot of the release that serves at first may be handed back.
+    hands_back: bool,
     /// What ran of hooks.
     pub ran: Ran,
 }
@@ -175,10 +177,9 @@ impl Scene {
         let deeds = [story.deed, story.next];
         let mut sizes: BTreeSet<u32> = deeds.into_iter().filter_map(Deed::on_demand).map(|own| own + HALF).collect();
         sizes.insert(yard.environment.services[WEB].instances);
-        // What grows grows first, and a release that takes over then is as big as what it takes over from.
-        sizes.extend(deeds.contains(&Deed::HandBack).then_some(HALF * 2 + 1));
+        let hands_back = deeds.contains(&Deed::HandBack);
         let (next, ran) = (story.next, Ran::default());
-        let scene = Self { yard, wires, scopes, next, came: 0, guards, trouble, visitors, has_boxes, boxed: None, sizes, ran };
+        let scene = Self { yard, wires, scopes, next, came: 0, guards, trouble, visitors, has_boxes, boxed: None, sizes, hands_back, ran };
         scene.watch_guards();
         scene.watch_workers();
         scene
@@ -232,6 +233,13 @@ impl Scene {
                 }
             }
         });
+    }
+
+    /// How many instances of web this release may have. In a hand-back what grows grows first, and a release that takes over then is as big
+    /// as what it takes over from; the release that is handed back itself never stays so.
+    pub fn sizes(&self, release: u64) -> BTreeSet<u32> {
+        let between = (self.hands_back && release != COVERED).then_some(HALF * 2 + 1);
+        self.sizes.iter().copied().chain(between).collect()
     }
 
     pub fn row(&self, scope: &str, sk: &str) -> Option<serde_json::Value> {

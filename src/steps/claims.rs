@@ -1,71 +1,83 @@
 //! Whether the names a plan is about to give are free, or ours already: asked before anything is made, so that a stranger's thing in the way
-//! costs nothing but the question. Each step still looks for itself.
+//! costs nothing but the question, which is one per kind of thing, however many services there are. Each step still looks for itself.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::Cx;
-use crate::aws::{Error, gather};
-use crate::model::{BoxName, CapacityKind, FleetKey};
+use crate::aws::{Error, Tags};
+use crate::model::{BoxName, FleetKey};
 use crate::plan::{Plan, Step};
+
+/// Names, and whose they are to be.
+type Claims<'a> = BTreeMap<String, Claimant<'a>>;
+
+enum Claimant<'a> {
+    Fleet(&'a FleetKey),
+    Box(&'a BoxName),
+}
+
+impl Claimant<'_> {
+    fn owns(&self, cx: &Cx, tags: &Tags) -> bool {
+        match self {
+            Self::Fleet(fleet) => cx.owns(fleet, tags),
+            Self::Box(name) => cx.owns_of_box(name, tags),
+        }
+    }
+}
 
 /// What has a name of this plan and is not ours, one line each.
 pub async fn strangers(plan: &Plan, cx: &Cx) -> Result<Vec<String>, Error> {
-    let (mut templates, mut target_groups, mut groups) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let mut boxes = Vec::new();
+    let (mut templates, mut target_groups, mut groups) = (Claims::new(), Claims::new(), Claims::new());
     for step in plan.stages.iter().flat_map(|stage| &stage.steps) {
         match step {
-            Step::CreateLaunchTemplate { fleet, .. } => _ = templates.insert(fleet),
-            Step::CreateTargetGroup { fleet, .. } => _ = target_groups.insert(fleet),
-            Step::LaunchFleet { fleet, kind, .. } => _ = groups.insert((fleet, *kind)),
-            Step::CreateBoxTargetGroups { name, groups } => boxes.extend(groups.iter().map(|group| (name, group.target_group.as_str()))),
+            Step::CreateLaunchTemplate { fleet, .. } => _ = templates.insert(cx.name(fleet), Claimant::Fleet(fleet)),
+            Step::CreateTargetGroup { fleet, .. } => _ = target_groups.insert(cx.target_group_name(fleet), Claimant::Fleet(fleet)),
+            Step::LaunchFleet { fleet, kind, .. } => _ = groups.insert(cx.group_name(fleet, *kind), Claimant::Fleet(fleet)),
+            Step::CreateBoxTargetGroups { name, groups } => {
+                target_groups.extend(groups.iter().map(|group| (group.target_group.clone(), Claimant::Box(name))));
+            }
             _ => {}
         }
     }
-    let templates = gather(templates.into_iter().map(|fleet| template(cx, fleet)));
-    let target_groups = gather(target_groups.into_iter().map(|fleet| target_group(cx, fleet)));
-    let boxes = box_groups(cx, &boxes);
-    let (templates, target_groups, boxes, groups) = tokio::join!(templates, target_groups, boxes, group_names(cx, &groups));
-    let mut found = groups?;
-    found.extend(boxes?);
-    for stranger in templates.into_iter().chain(target_groups) {
-        found.extend(stranger?);
-    }
-    Ok(found)
+    let (templates, target_groups, groups) =
+        tokio::join!(of_templates(cx, &templates), of_target_groups(cx, &target_groups), of_groups(cx, &groups));
+    Ok([groups?, templates?, target_groups?].concat())
 }
 
-async fn template(cx: &Cx, fleet: &FleetKey) -> Result<Option<String>, Error> {
-    let name = cx.name(fleet);
-    let stranger = cx.aws.ec2.launch_template(&name).await?.filter(|found| !cx.owns(fleet, &found.tags));
-    Ok(stranger.map(|_| format!("launch template {name} is there and not adstage's")))
-}
-
-async fn target_group(cx: &Cx, fleet: &FleetKey) -> Result<Option<String>, Error> {
-    let name = cx.target_group_name(fleet);
-    let Some(found) = cx.aws.elbv2.target_group(&name).await? else { return Ok(None) };
-    let ours = cx.owns(fleet, &cx.aws.elbv2.tags_of(&found.arn).await?);
-    Ok((!ours).then(|| format!("target group {name} is there and not adstage's")))
-}
-
-/// All at once: many boxes may be made at a time.
-async fn box_groups(cx: &Cx, wanted: &[(&BoxName, &str)]) -> Result<Vec<String>, Error> {
-    if wanted.is_empty() {
+async fn of_templates(cx: &Cx, claims: &Claims<'_>) -> Result<Vec<String>, Error> {
+    if claims.is_empty() {
         return Ok(Vec::new());
     }
-    let all = cx.aws.elbv2.target_groups().await?;
-    let there: Vec<_> = wanted.iter().filter_map(|(name, group)| Some((name, all.iter().find(|found| found.name == **group)?))).collect();
-    let arns: Vec<String> = there.iter().map(|(_, found)| found.arn.clone()).collect();
-    let tags = cx.aws.elbv2.tags(&arns).await?;
-    let strangers = there.iter().filter(|(name, found)| !tags.get(&found.arn).is_some_and(|tags| cx.owns_of_box(name, tags)));
-    Ok(strangers.map(|(_, found)| format!("target group {} is there and not adstage's", found.name)).collect())
+    let found = cx.aws.ec2.launch_templates_named(&names(claims)).await?;
+    Ok(foreign(cx, claims, "launch template", found.iter().map(|found| (found.template.name.as_str(), &found.tags))))
 }
 
-async fn group_names(cx: &Cx, fleets: &BTreeSet<(&FleetKey, CapacityKind)>) -> Result<Vec<String>, Error> {
-    if fleets.is_empty() {
+/// Every target group there is: asked for by name, AWS answers nothing if one of them is missing.
+async fn of_target_groups(cx: &Cx, claims: &Claims<'_>) -> Result<Vec<String>, Error> {
+    if claims.is_empty() {
         return Ok(Vec::new());
     }
-    let names: Vec<String> = fleets.iter().map(|(fleet, kind)| cx.group_name(fleet, *kind)).collect();
-    let found = cx.aws.autoscaling.groups_named(&names).await?;
-    let ours = |name: &str, tags| fleets.iter().any(|(fleet, kind)| cx.group_name(fleet, *kind) == name && cx.owns(fleet, tags));
-    let strangers = found.iter().filter(|found| !ours(&found.group.name, &found.tags));
-    Ok(strangers.map(|found| format!("group {} is there and not adstage's", found.group.name)).collect())
+    let mut found = cx.aws.elbv2.target_groups().await?;
+    found.retain(|found| claims.contains_key(&found.name));
+    let arns: Vec<String> = found.iter().map(|found| found.arn.clone()).collect();
+    let (tags, untagged) = (cx.aws.elbv2.tags(&arns).await?, Tags::new());
+    let found = found.iter().map(|found| (found.name.as_str(), tags.get(&found.arn).unwrap_or(&untagged)));
+    Ok(foreign(cx, claims, "target group", found))
+}
+
+async fn of_groups(cx: &Cx, claims: &Claims<'_>) -> Result<Vec<String>, Error> {
+    if claims.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = cx.aws.autoscaling.groups_named(&names(claims)).await?;
+    Ok(foreign(cx, claims, "group", found.iter().map(|found| (found.group.name.as_str(), &found.tags))))
+}
+
+fn names(claims: &Claims) -> Vec<String> {
+    claims.keys().cloned().collect()
+}
+
+fn foreign<'a>(cx: &Cx, claims: &Claims, what: &str, found: impl Iterator<Item = (&'a str, &'a Tags)>) -> Vec<String> {
+    let theirs = found.filter(|(name, tags)| claims.get(*name).is_some_and(|claimant| !claimant.owns(cx, tags)));
+    theirs.map(|(name, _)| format!("{what} {name} is there and not adstage's")).collect()
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use adstage::aws::NewTemplate;
 use adstage::execute::Interrupt;
 use adstage::failure::End;
 use adstage::lock::Blocked;
 use adstage::model::*;
-use adstage::plan::{DeployRequest, SPREAD, TargetGroupSpec};
+use adstage::plan::{DeployRequest, SPREAD, TargetGroupSpec, TemplateSpec};
 use adstage::sandbox::{Misfortune, When};
 use insta::assert_snapshot;
 
@@ -260,7 +261,9 @@ async fn m24_a_strangers_thing_under_a_name_of_ours_is_refused_before_anything_i
     let mut yard = Yard::ready().await;
     let ana = yard.operator("ana").await;
     ana.deploy().await.well();
-    yard.environment.services[1].variables.insert("GREETING".into(), "two".into());
+    for service in &mut yard.environment.services {
+        service.variables.insert("GREETING".into(), "two".into());
+    }
     let theirs = yard.operator("stranger").await;
     let subnets = theirs.aws.ec2.subnets(&yard.environment.subnets).await.unwrap();
     let health = yard.environment.timing.health.clone();
@@ -271,13 +274,29 @@ async fn m24_a_strangers_thing_under_a_name_of_ours_is_refused_before_anything_i
         .create_target_group("shop-production-web-r2", &subnets[0].vpc, &spec, &std::collections::BTreeMap::new())
         .await
         .unwrap();
+    let image = ana.world().await.images[0].id.clone();
+    let template = NewTemplate {
+        name: "shop-production-admin-r2".into(),
+        spec: TemplateSpec { image, instance_type: "t3.small".into(), user_data: String::new() },
+        security_groups: Vec::new(),
+        instance_profile: None,
+        tags: std::collections::BTreeMap::new(),
+        token: "theirs".into(),
+    };
+    theirs.aws.ec2.create_launch_template(&template).await.unwrap();
+    // Until EC2 lists it.
+    yard.clock.sleep(Duration::from_secs(60)).await;
     let changes = || yard.sandbox.faults().calls().iter().filter(|call| call.mutating && call.service != "dynamodb").count();
-    let before = changes();
+    let (before, looks) = (changes(), yard.sandbox.faults().calls().len());
     let ending = yard.operator("joe").await.deploy().await.ending();
     let failure = ending.failure.unwrap();
     assert_eq!((ending.outcome, failure.end), (Outcome::Refused, End::Refused), "{failure:?}");
-    assert_snapshot!(failure.because[0], @"target group shop-production-web-r2 is there and not adstage's");
+    let template = "launch template shop-production-admin-r2 is there and not adstage's";
+    assert_eq!(failure.because, [format!("{template}; target group shop-production-web-r2 is there and not adstage's")]);
     assert_eq!(changes(), before);
+    // Two looks at everything, and one question per kind of thing, for three services.
+    let asked = |action: &str| yard.sandbox.faults().calls()[looks..].iter().filter(|call| call.action == action).count();
+    assert_eq!((asked("DescribeLaunchTemplates"), asked("DescribeTargetGroups")), (3, 3));
     let world = ana.world().await;
     assert_eq!(world.records.lock.and_then(|lock| lock.open), None);
 }

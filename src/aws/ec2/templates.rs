@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::{Ec2, filter, from_tags, specification, tag_filters, to_tags};
 use crate::aws::clients::pages;
 use crate::aws::retry::Repeat;
-use crate::aws::{Error, Tags};
+use crate::aws::{Error, Tags, gather};
 use crate::model::Template;
 use crate::plan::TemplateSpec;
 
@@ -57,7 +57,13 @@ impl Ec2 {
 
     /// The launch template of this name, if there is one.
     pub async fn launch_template(&self, name: &str) -> Result<Option<TemplateInfo>, Error> {
-        Ok(self.launch_templates(vec![filter("launch-template-name", &[name.to_string()])]).await?.into_iter().next())
+        Ok(self.launch_templates_named(&[name.to_string()]).await?.into_iter().next())
+    }
+
+    /// The launch templates of these names, as far as they are there. A filter takes 200 values.
+    pub async fn launch_templates_named(&self, names: &[String]) -> Result<Vec<TemplateInfo>, Error> {
+        let batches = gather(names.chunks(200).map(|batch| self.launch_templates(vec![filter("launch-template-name", batch)]))).await;
+        Ok(batches.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
     /// The launch templates that carry all these tags.

@@ -3,8 +3,7 @@
 //! being named.
 //!
 //! A plain `cargo test` plays a sample. `ADSTAGE_SWEEP=full` plays the whole grid, `ADSTAGE_SWEEP=500` so many of each kind,
-//! `ADSTAGE_SWEEP_PAIRS=3000` so many pairs, from `ADSTAGE_SWEEP_SEED` on; `--config profile.dev.opt-level=1` makes them twice as quick
-//! (and takes minutes to compile).
+//! `ADSTAGE_SWEEP_PAIRS=3000` so many pairs, from `ADSTAGE_SWEEP_SEED` on.
 //! `ADSTAGE_SWEEP_FAMILY='live deploy'` plays only stories that begin so.
 //! `ADSTAGE_SWEEP_STORY='…'` plays one story again, exactly as a failure printed it.
 

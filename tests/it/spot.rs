@@ -1,6 +1,7 @@
 //! Fleets of two kinds of capacity, in virtual time: spot that cannot be had, spot that is taken back, and other sizes, while visitors
 //! come by.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use adstage::model::*;
@@ -27,6 +28,13 @@ async fn sizes(yard: &Yard) -> String {
     let world = yard.operator("onlooker").await.world().await;
     let web = world.fleets.iter().filter(|fleet| fleet.key.service.as_str() == "web");
     web.map(|fleet| format!("{}: {}, {} healthy", fleet.key.release, fleet.share(), fleet.healthy())).collect::<Vec<_>>().join("; ")
+}
+
+/// The instances of web's fleets.
+async fn members(yard: &Yard) -> BTreeSet<String> {
+    let world = yard.operator("onlooker").await.world().await;
+    let web = world.fleets.iter().filter(|fleet| fleet.key.service.as_str() == "web");
+    web.flat_map(Fleet::standing).flat_map(|(_, group)| &group.instances).map(|member| member.id.clone()).collect()
 }
 
 /// What the steps of an operator's last operation answered.
@@ -105,10 +113,11 @@ async fn spot_that_comes_but_does_not_become_healthy_is_let_go_and_what_covers_i
     assert_snapshot!(sizes(&yard).await, @"r1: 7 on-demand and 3 spot, 10 healthy");
     scarce(&yard, true, None);
     yard.environment.timing.healthy_within = Seconds(60);
-    let visitors = yard.visitors();
+    let (visitors, serving) = (yard.visitors(), members(&yard).await);
     let ending = scale(&yard, Sizes::HandBack).await.ending();
     assert_eq!(ending.outcome, Outcome::RolledBack, "{ending:#?}");
     yard.clock.sleep(Duration::from_secs(120)).await;
+    assert_eq!(members(&yard).await, serving, "those leave that never became healthy");
     assert_snapshot!(sizes(&yard).await, @"r1: 7 on-demand and 3 spot, 10 healthy");
     assert_eq!(visitors.gone().await.failed, [""; 0]);
 
